@@ -1,0 +1,73 @@
+# The documents name what is there, and nothing else.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use Laws;
+use Test::More;
+
+sub missing
+{
+	my ($there, $said) = @_;
+	return grep { !$said->{$_} } sort keys %$there;
+}
+
+SKIP:
+{
+	skip 'no docs/settings.md or src/guc.c yet', 1
+	  unless -f "$root/docs/settings.md" && -f "$root/src/guc.c";
+
+	my (%there, %said);
+	my $code = code('src/guc.c');
+	$there{$1} = 1 while $code =~ /"(ains\.[a-z_]+)"/g;
+	my $text = text('docs/settings.md');
+	$said{$1} = 1 while $text =~ /`(ains\.[a-z_]+)`/g;
+
+	law('docs/settings.md has the settings of guc.c',
+		!%there ? 'found none in guc.c' : (),
+		(map { "$_ is not documented" } missing(\%there, \%said)),
+		(map { "$_ does not exist" } missing(\%said, \%there)));
+}
+
+SKIP:
+{
+	my @sql = files(qr{^(?!.*/updates/).*\.sql$}, 'sql');
+	skip 'no docs/functions.md or sql/ yet', 1 unless -f "$root/docs/functions.md" && @sql;
+
+	my %there;
+	for my $sql (map { text($_) } @sql)
+	{
+		$sql =~ s{/\*.*?\*/|--[^\n]*}{}gs;
+		$there{ lc $1 } = 1
+		  while $sql =~ /\bCREATE\s+(?:FUNCTION|PROCEDURE)\s+(?:ains\.)?(\w+)\s*\(/gi;
+	}
+	my %said;
+	my $text = text('docs/functions.md');
+	$said{$1} = 1 while $text =~ /\b(\w+)\(/g;
+
+	law('docs/functions.md has every function', missing(\%there, \%said));
+}
+
+SKIP:
+{
+	my @docs = files(qr/\.md$/, 'docs');
+	skip 'no docs/ or src/errors.h yet', 1 unless @docs && -f "$root/src/errors.h";
+
+	my (%there, %said);
+	my $code = code('src/errors.h');
+	while ($code =~ /MAKE_SQLSTATE\s*\(([^)]*)\)|"(NS\w{3})"/g)
+	{
+		my $state = defined $2 ? $2 : join '', $1 =~ /'(\w)'/g;
+		$there{$state} = 1 if $state =~ /^NS/;
+	}
+	for my $text (map { text($_) } @docs)
+	{
+		$said{$1} = 1 while $text =~ /\b(NS\d{3})\b/g;
+	}
+	law('docs/ has the SQLSTATEs of errors.h',
+		!%there ? 'found none in errors.h' : (),
+		(map { "$_ is not documented" } missing(\%there, \%said)),
+		(map { "$_ does not exist" } missing(\%said, \%there)));
+}
+
+done_testing();
