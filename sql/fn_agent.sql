@@ -1,0 +1,57 @@
+-- ---------------------------------------------------------------------------
+-- Agents. Functions run as their caller (SECURITY INVOKER): the library judges
+-- by the caller's role and itself switches to the owner of the tables.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION ains.register_agent(
+    agent_id text, agent_type text DEFAULT 'agent', capabilities text[] DEFAULT '{}',
+    display_name text DEFAULT NULL, endpoint text DEFAULT NULL, public_key text DEFAULT NULL,
+    tags text[] DEFAULT '{}', metadata jsonb DEFAULT '{}', heartbeat_timeout interval DEFAULT NULL,
+    max_active_tasks integer DEFAULT NULL) RETURNS ains.agent
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_register_agent';
+COMMENT ON FUNCTION ains.register_agent(text, text, text[], text, text, text, text[], jsonb, interval, integer)
+    IS 'registers an agent, or restarts a known one: a new incarnation, whose old leases are taken back';
+
+CREATE FUNCTION ains.heartbeat(
+    agent_id text, health text DEFAULT 'ACTIVE', uptime_ms bigint DEFAULT NULL,
+    metrics jsonb DEFAULT NULL, activity text DEFAULT NULL, held bigint[] DEFAULT NULL,
+    incarnation bigint DEFAULT NULL,
+    OUT acknowledged boolean, OUT next_heartbeat_in integer, OUT agent_health_status text,
+    OUT agent_status ains.agent_status, OUT last_heartbeat timestamptz, OUT active_tasks integer,
+    OUT cancel_requested bigint[], OUT lost bigint[])
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_heartbeat';
+COMMENT ON FUNCTION ains.heartbeat(text, text, bigint, jsonb, text, bigint[], bigint)
+    IS 'an agent is alive: renews its leases; says what to cancel and what it has lost';
+
+CREATE FUNCTION ains.attach_agent(agent_id text, incarnation bigint DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_attach_agent';
+COMMENT ON FUNCTION ains.attach_agent(text, bigint)
+    IS 'ties an agent to this connection: when it ends, the agent''s leases are taken back at once';
+
+CREATE FUNCTION ains.detach_agent(agent_id text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_detach_agent';
+COMMENT ON FUNCTION ains.detach_agent(text) IS 'unties an agent from this connection';
+
+CREATE FUNCTION ains.drain_agent(agent_id text) RETURNS ains.agent
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_drain_agent';
+COMMENT ON FUNCTION ains.drain_agent(text) IS 'lets an agent finish what it holds and claim no more';
+
+CREATE FUNCTION ains.resume_agent(agent_id text) RETURNS ains.agent
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_resume_agent';
+COMMENT ON FUNCTION ains.resume_agent(text) IS 'lets a draining or stopped agent claim again';
+
+CREATE FUNCTION ains.stop_agent(agent_id text) RETURNS ains.agent
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_stop_agent';
+COMMENT ON FUNCTION ains.stop_agent(text) IS 'stops an agent; what it holds goes back unharmed';
+
+CREATE FUNCTION ains.prune_agents(older_than interval DEFAULT '60 minutes') RETURNS SETOF text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_prune_agents';
+COMMENT ON FUNCTION ains.prune_agents(interval)
+    IS 'removes stopped and dead agents not seen for that long; returns their ids';
+
+CREATE FUNCTION ains.agent_stats(
+    OUT agent_type text, OUT total bigint, OUT available bigint, OUT busy bigint, OUT idle bigint,
+    OUT processing bigint, OUT draining bigint, OUT inactive bigint, OUT dead bigint)
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'ains_agent_stats';
+COMMENT ON FUNCTION ains.agent_stats() IS 'agents by type and status';

@@ -1,0 +1,18 @@
+-- ains: the coordinator for fleets of agents and workers, inside PostgreSQL.
+--
+-- This script is joined from the parts in sql/, in this order: header, types,
+-- tables, internal, fn_agent, fn_task, fn_admin, views, grants, startup.
+-- Words: an *agent* is a registered worker process; a *capability* a named
+-- kind of work; a *task* one unit of it; a *lease* the exclusive hold a claim
+-- gives, until a time; a *lease token* the fencing number of that hold.
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION ains" to load this file. \quit
+
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- The extension's own schema is made by CREATE EXTENSION; what only the
+-- library and the tests call lives apart.
+CREATE SCHEMA ains_internal;
+COMMENT ON SCHEMA ains_internal IS 'ains: what only the library, its views and its tests call';
+COMMENT ON SCHEMA ains IS 'ains: agents, capabilities, tasks, leases';

@@ -1,0 +1,31 @@
+-- ---------------------------------------------------------------------------
+-- ains_internal: for the views, the install script and the tests
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION ains_internal.clock_now() RETURNS timestamptz
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_clock_now';
+COMMENT ON FUNCTION ains_internal.clock_now() IS 'the time ains goes by';
+
+-- Filters by itself: agents of the caller, or all for ains_monitor.
+CREATE FUNCTION ains_internal.roster(
+    OUT agent_id text, OUT last_heartbeat timestamptz, OUT active_tasks integer, OUT activity text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'ains_roster';
+COMMENT ON FUNCTION ains_internal.roster() IS 'what shared memory knows of the agents';
+
+CREATE FUNCTION ains_internal.extension_created() RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_extension_created';
+COMMENT ON FUNCTION ains_internal.extension_created() IS 'asks the launcher for a sweeper in this database, at commit';
+
+-- The test clock works only with ains.enable_test_clock, set at server start.
+CREATE FUNCTION ains_internal.advance_clock("by" interval) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_advance_clock';
+COMMENT ON FUNCTION ains_internal.advance_clock(interval) IS 'for tests: time passes';
+
+CREATE FUNCTION ains_internal.stall_clock("by" interval) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_stall_clock';
+COMMENT ON FUNCTION ains_internal.stall_clock(interval) IS 'for tests: time passes while the server is paused';
+
+CREATE FUNCTION ains_internal.step_wall_clock("by" interval) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_step_wall_clock';
+COMMENT ON FUNCTION ains_internal.step_wall_clock(interval) IS 'for tests: somebody sets the wall clock';

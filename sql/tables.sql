@@ -1,0 +1,219 @@
+-- ---------------------------------------------------------------------------
+-- Tables: the hard state. Nobody is granted DML on them; the functions below
+-- are the only way in. Lengths are intervals, times are the server's.
+-- ---------------------------------------------------------------------------
+
+-- A kind of work and its policy. NULL means: no such limit, or (lease) the
+-- setting ains.default_lease.
+CREATE TABLE ains.capability (
+    capability        text PRIMARY KEY,
+    lease             interval,
+    max_attempts      integer NOT NULL DEFAULT 4,
+    backoff           text NOT NULL DEFAULT 'exponential',
+    backoff_base      interval NOT NULL DEFAULT '1 s',
+    backoff_max       interval NOT NULL DEFAULT '60 s',
+    jitter            real NOT NULL DEFAULT 0.1,
+    aging_interval    interval NOT NULL DEFAULT '10 min',
+    timeout           interval,
+    concurrency_limit integer,
+    rate_limit        integer,
+    rate_period       interval,
+    min_trust         numeric(3,2),
+    on_lost           text NOT NULL DEFAULT 'retry',
+    keep_history      boolean NOT NULL DEFAULT true,
+    key_limit         integer,
+    paused            boolean NOT NULL DEFAULT false,
+    created_at        timestamptz NOT NULL,
+    CHECK (char_length(capability) BETWEEN 1 AND 128),
+    CHECK (max_attempts BETWEEN 1 AND 1000000),
+    CHECK (backoff IN ('exponential', 'linear', 'fixed')),
+    CHECK (jitter BETWEEN 0 AND 1),
+    CHECK (on_lost IN ('retry', 'fail'))
+);
+COMMENT ON TABLE ains.capability IS 'a named kind of work and its policy: lease, attempts, backoff, aging, limits';
+
+-- A set of ready tasks that an agent may claim from or not as a whole. A row
+-- stays as long as its capability: tasks name it.
+CREATE TABLE ains.lane (
+    lane_id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    capability text NOT NULL UNIQUE
+);
+COMMENT ON TABLE ains.lane IS 'a set of ready tasks an agent may claim from or not as a whole';
+
+-- Two facts make the status: what was ordered (wanted) and what the beats say
+-- (health, dead_since). When an agent was last seen is kept in shared memory;
+-- last_seen_at is written along with a change of status.
+CREATE TABLE ains.agent (
+    agent_id          text PRIMARY KEY,
+    agent_type        text NOT NULL DEFAULT 'agent',
+    display_name      text,
+    endpoint          text,
+    public_key        text,
+    tags              text[] NOT NULL DEFAULT '{}',
+    metadata          jsonb NOT NULL DEFAULT '{}',
+    owner             regrole NOT NULL,
+    incarnation       bigint NOT NULL,
+    wanted            text NOT NULL DEFAULT 'accepting',
+    health            text NOT NULL DEFAULT 'ACTIVE',
+    dead_since        timestamptz,
+    agent_status      ains.agent_status GENERATED ALWAYS AS (
+        CASE WHEN wanted OPERATOR(pg_catalog.=) 'stopped' THEN 'INACTIVE'::ains.agent_status
+             WHEN dead_since IS NOT NULL THEN 'DEAD'::ains.agent_status
+             WHEN wanted OPERATOR(pg_catalog.=) 'draining' THEN 'DRAINING'::ains.agent_status
+             WHEN health OPERATOR(pg_catalog.=) 'ACTIVE' THEN 'AVAILABLE'::ains.agent_status
+             WHEN health OPERATOR(pg_catalog.=) 'DEGRADED' THEN 'BUSY'::ains.agent_status
+             ELSE 'INACTIVE'::ains.agent_status END) STORED,
+    heartbeat_timeout interval,
+    max_active_tasks  integer,
+    metrics           jsonb,
+    trust_score       real NOT NULL DEFAULT 0.5,
+    registered_at     timestamptz NOT NULL,
+    last_seen_at      timestamptz NOT NULL,
+    CHECK (char_length(agent_id) BETWEEN 1 AND 128),
+    CHECK (wanted IN ('accepting', 'draining', 'stopped')),
+    CHECK (health IN ('ACTIVE', 'DEGRADED', 'OFFLINE')),
+    CHECK (trust_score BETWEEN 0 AND 1)
+);
+COMMENT ON TABLE ains.agent IS 'the registered agents';
+
+CREATE TABLE ains.agent_capability (
+    agent_id   text NOT NULL,
+    capability text NOT NULL,
+    PRIMARY KEY (agent_id, capability)
+);
+COMMENT ON TABLE ains.agent_capability IS 'what each agent can do';
+
+-- The live tasks only, so it stays small and hot. No foreign keys: a FOR KEY
+-- SHARE on one lane row would make multixacts of it.
+CREATE TABLE ains.task (
+    task_id             bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9007199254740991) PRIMARY KEY,
+    -- The next moment the sweeper must look at this row: run_at, lease expiry
+    -- or attempt deadline, expires_at. NULL: no clock moves it.
+    wake_at             timestamptz,
+    -- rank = microseconds of run_at - priority * aging_interval. It never
+    -- changes while a task waits, so aging costs no writes (docs/internals.md).
+    rank                bigint NOT NULL,
+    lane_id             integer NOT NULL,
+    status              ains.task_status NOT NULL,
+    priority            smallint NOT NULL,
+    attempt             integer NOT NULL DEFAULT 0,
+    max_attempts        integer,            -- NULL: the capability's
+    run_at              timestamptz NOT NULL,
+    created_at          timestamptz NOT NULL,
+    expires_at          timestamptz,
+    enqueued_by         regrole NOT NULL,
+    incarnation         bigint,             -- from here: of the current or last lease
+    lease_token         bigint,
+    claimed_at          timestamptz,
+    lease_expires_at    timestamptz,
+    deadline            timestamptz,
+    cancel_requested_at timestamptz,
+    progress            real,
+    lease               interval,
+    timeout             interval,           -- NULL: the capability's
+    agent_id            text,
+    capability          text NOT NULL,
+    unique_key          text,
+    cancel_reason       text,
+    last_error          text,
+    payload             jsonb NOT NULL,
+    metadata            jsonb,
+    checkpoint          jsonb,
+    CHECK (status IN ('BLOCKED', 'SCHEDULED', 'PENDING', 'ACTIVE')),
+    CHECK (priority BETWEEN 1 AND 10),
+    CHECK (status <> 'ACTIVE' OR (agent_id IS NOT NULL AND lease_token IS NOT NULL
+                                  AND wake_at IS NOT NULL))
+);
+COMMENT ON TABLE ains.task IS 'the live tasks; finished ones are in ains.task_history';
+
+-- Room for the next versions of a row on its own page: a claim is an update.
+ALTER TABLE ains.task SET (fillfactor = 70);
+
+CREATE INDEX task_ready ON ains.task (lane_id, rank, task_id) WHERE status = 'PENDING';
+CREATE INDEX task_held ON ains.task (agent_id) WHERE status = 'ACTIVE';
+CREATE INDEX task_wake ON ains.task (wake_at) WHERE wake_at IS NOT NULL;
+CREATE UNIQUE INDEX task_unique_key ON ains.task (capability, unique_key) WHERE unique_key IS NOT NULL;
+
+-- Finished tasks, by the day they finished. The shelves (partitions) are made
+-- at run time, ahead of need, by the sweeper, and dropped whole; see
+-- core/shelf.c. The last lease token is kept, so that a repeated complete()
+-- is answered.
+CREATE TABLE ains.task_history (
+    task_id       bigint NOT NULL,
+    finished_at   timestamptz NOT NULL,
+    shelf         date NOT NULL,
+    status        ains.task_status NOT NULL,
+    priority      smallint NOT NULL,
+    attempt       integer NOT NULL,
+    max_attempts  integer,
+    run_at        timestamptz NOT NULL,
+    created_at    timestamptz NOT NULL,
+    expires_at    timestamptz,
+    enqueued_by   regrole NOT NULL,
+    incarnation   bigint,
+    lease_token   bigint,
+    claimed_at    timestamptz,
+    progress      real,
+    timeout       interval,
+    agent_id      text,
+    capability    text NOT NULL,
+    unique_key    text,
+    cancel_reason text,
+    error         text,
+    payload       jsonb NOT NULL,
+    metadata      jsonb,
+    checkpoint    jsonb,
+    result        jsonb,
+    usage         jsonb
+) PARTITION BY RANGE (shelf);
+CREATE INDEX task_history_task_id ON ains.task_history (task_id);
+COMMENT ON TABLE ains.task_history IS 'finished tasks, partitioned by day of finishing';
+
+-- One row per attempt that did not succeed.
+CREATE TABLE ains.attempt (
+    task_id     bigint NOT NULL,
+    lease_token bigint NOT NULL,
+    shelf       date NOT NULL,
+    attempt     integer NOT NULL,
+    started_at  timestamptz NOT NULL,
+    ended_at    timestamptz NOT NULL,
+    outcome     text NOT NULL,
+    next_status ains.task_status NOT NULL,
+    agent_id    text NOT NULL,
+    error       text
+) PARTITION BY RANGE (shelf);
+CREATE INDEX attempt_task_id ON ains.attempt (task_id);
+COMMENT ON TABLE ains.attempt IS 'attempts that did not succeed: failed, timed out, lease_expired, agent_dead, disconnected, reregistered, not_held, cancelled';
+
+-- fail(retryable => NULL) looks here: an error that contains one of these
+-- texts, in any case, is not retried, unless it also contains one that is
+-- marked retryable. The six built-in ones are not dumped: a new installation
+-- brings its own.
+CREATE TABLE ains.non_retryable_error (
+    pattern   text NOT NULL CHECK (pattern <> ''),
+    retryable boolean NOT NULL DEFAULT false,
+    builtin   boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (pattern, builtin)
+);
+INSERT INTO ains.non_retryable_error (pattern, builtin) VALUES
+    ('invalid input', true), ('authentication failed', true), ('permission denied', true),
+    ('not found', true), ('bad request', true), ('validation error', true);
+COMMENT ON TABLE ains.non_retryable_error IS 'texts in an error that make fail() give up at once';
+
+-- No lease token is ever issued above this. A sequence, because setval is not
+-- undone by a rollback; see soft/token.c.
+CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
+COMMENT ON SEQUENCE ains.token_ceiling IS 'no lease token was ever issued above this';
+
+-- What pg_dump keeps. Shelves are made at run time and dump as plain tables.
+SELECT pg_extension_config_dump('ains.capability', '');
+SELECT pg_extension_config_dump('ains.lane', '');
+SELECT pg_extension_config_dump('ains.lane_lane_id_seq', '');
+SELECT pg_extension_config_dump('ains.agent', '');
+SELECT pg_extension_config_dump('ains.agent_capability', '');
+SELECT pg_extension_config_dump('ains.task', '');
+SELECT pg_extension_config_dump('ains.task_task_id_seq', '');
+SELECT pg_extension_config_dump('ains.task_history', '');
+SELECT pg_extension_config_dump('ains.attempt', '');
+SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');
+SELECT pg_extension_config_dump('ains.token_ceiling', '');

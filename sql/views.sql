@@ -1,0 +1,88 @@
+-- ---------------------------------------------------------------------------
+-- Views. They show a caller his own rows: tasks that a role he is a member of
+-- enqueued or whose holder such a role owns, agents that such a role owns.
+-- ains_admin sees everything, ains_monitor all but payloads and results.
+-- Filters are sub-selects where they do not depend on the row, so that they
+-- are computed once.
+-- ---------------------------------------------------------------------------
+
+-- Every task, unfiltered; its row type is the result of get_task().
+-- effective_priority: what linear aging has made of the priority; the rank is
+-- microseconds since 2000 of the due time less priority * aging interval.
+CREATE VIEW ains.task_info AS
+SELECT t.task_id, t.capability, t.status, t.priority,
+       ((extract(epoch FROM ains_internal.clock_now()) - 946684800) * 1000000 - t.rank)::float8
+           / nullif(extract(epoch FROM c.aging_interval) * 1000000, 0)::float8 AS effective_priority,
+       t.attempt, coalesce(t.max_attempts, c.max_attempts) AS max_attempts,
+       t.run_at, t.created_at, t.expires_at, t.enqueued_by,
+       t.agent_id, t.lease_token, t.claimed_at, t.lease_expires_at, t.deadline,
+       coalesce(t.timeout, c.timeout) AS timeout,
+       t.cancel_requested_at, t.cancel_reason, t.unique_key, t.progress,
+       t.last_error AS error, NULL::timestamptz AS finished_at,
+       t.payload, t.metadata, t.checkpoint, NULL::jsonb AS result, NULL::jsonb AS usage
+  FROM ains.task t JOIN ains.capability c USING (capability)
+UNION ALL
+SELECT h.task_id, h.capability, h.status, h.priority, NULL,
+       h.attempt, coalesce(h.max_attempts, c.max_attempts),
+       h.run_at, h.created_at, h.expires_at, h.enqueued_by,
+       h.agent_id, h.lease_token, h.claimed_at, NULL, NULL,
+       coalesce(h.timeout, c.timeout),
+       NULL, h.cancel_reason, h.unique_key, h.progress,
+       h.error, h.finished_at,
+       h.payload, h.metadata, h.checkpoint, h.result, h.usage
+  FROM ains.task_history h LEFT JOIN ains.capability c USING (capability);
+COMMENT ON VIEW ains.task_info IS 'every task, live and finished; for the library (see ains.tasks)';
+
+CREATE VIEW ains.tasks WITH (security_barrier) AS
+SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.attempt,
+       i.max_attempts, i.run_at, i.created_at, i.expires_at, i.enqueued_by, i.agent_id,
+       i.claimed_at, i.lease_expires_at, i.deadline, i.timeout, i.cancel_requested_at,
+       i.cancel_reason, i.unique_key, i.progress, i.error, i.finished_at,
+       CASE WHEN o.own OR me.admin THEN i.payload END AS payload,
+       CASE WHEN o.own OR me.admin THEN i.metadata END AS metadata,
+       CASE WHEN o.own OR me.admin THEN i.checkpoint END AS checkpoint,
+       CASE WHEN o.own OR me.admin THEN i.result END AS result,
+       CASE WHEN o.own OR me.admin THEN i.usage END AS usage
+  FROM ains.task_info i
+  LEFT JOIN ains.agent a ON a.agent_id = i.agent_id AND i.status = 'ACTIVE'
+ CROSS JOIN LATERAL (
+       SELECT pg_has_role(current_user, i.enqueued_by::oid, 'USAGE')
+              OR coalesce(pg_has_role(current_user, a.owner::oid, 'USAGE'), false) AS own) o
+ CROSS JOIN (
+       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
+              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
+ WHERE o.own OR me.admin OR me.monitor;
+COMMENT ON VIEW ains.tasks IS 'the tasks you may see, live and finished';
+
+CREATE VIEW ains.dead_letters WITH (security_barrier) AS
+SELECT * FROM ains.tasks WHERE status = 'FAILED';
+COMMENT ON VIEW ains.dead_letters IS 'tasks that failed for good; ains.retry puts one back';
+
+CREATE VIEW ains.attempts WITH (security_barrier) AS
+SELECT t.task_id, t.attempt, t.agent_id, t.started_at, t.ended_at, t.outcome, t.next_status, t.error
+  FROM ains.attempt t
+ WHERE EXISTS (SELECT FROM ains.tasks v WHERE v.task_id = t.task_id);
+COMMENT ON VIEW ains.attempts IS 'attempts that did not succeed, of the tasks you may see';
+
+CREATE VIEW ains.agents WITH (security_barrier) AS
+SELECT a.agent_id, a.agent_type, a.display_name, a.endpoint, a.public_key, a.tags, a.metadata,
+       a.owner, a.incarnation, a.wanted, a.health, a.dead_since, a.agent_status,
+       a.heartbeat_timeout, a.max_active_tasks, a.metrics, a.registered_at,
+       s.last_heartbeat,
+       extract(epoch FROM ains_internal.clock_now() - s.last_heartbeat)::float8
+           AS seconds_since_heartbeat,
+       coalesce(r.active_tasks, 0) AS active_tasks, r.activity, a.trust_score
+  FROM ains.agent a
+  LEFT JOIN ains_internal.roster() r USING (agent_id)
+ CROSS JOIN LATERAL (SELECT greatest(a.last_seen_at, r.last_heartbeat) AS last_heartbeat) s
+ WHERE pg_has_role(current_user, a.owner::oid, 'USAGE')
+    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false));
+COMMENT ON VIEW ains.agents IS 'the agents you may see';
+
+CREATE VIEW ains.active_agents WITH (security_barrier) AS
+SELECT * FROM ains.agents WHERE agent_status IN ('AVAILABLE', 'BUSY', 'DRAINING');
+COMMENT ON VIEW ains.active_agents IS 'agents that are alive: AVAILABLE, BUSY or DRAINING';
+
+CREATE VIEW ains.dead_agents WITH (security_barrier) AS
+SELECT * FROM ains.agents WHERE agent_status = 'DEAD';
+COMMENT ON VIEW ains.dead_agents IS 'agents that stopped beating';

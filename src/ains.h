@@ -1,0 +1,85 @@
+/*
+ * ains.h
+ *		Names and enums that every part of ains shares.
+ *
+ * Words (design: docs/concepts.md): an agent is a registered worker process, a
+ * capability a named kind of work, a task one unit of it, a lease the
+ * exclusive hold a claim gives until a time, a lease token the fencing number
+ * of that hold, an attempt one execution, a sweep one pass of housekeeping, a
+ * lane a set of ready tasks an agent may claim from or not as a whole, a rank
+ * a ready task's place in its lane.
+ *
+ * Lengths of time are int64 microseconds throughout the C code.
+ */
+#ifndef AINS_H
+#define AINS_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* As in the type ains.task_status, in its order. */
+typedef enum TaskStatus
+{
+	TASK_BLOCKED,
+	TASK_SCHEDULED,
+	TASK_PENDING,
+	TASK_ACTIVE,
+	TASK_COMPLETED,
+	TASK_FAILED,
+	TASK_CANCELLED,
+	TASK_EXPIRED
+} TaskStatus;
+
+#define TASK_STATUS_COUNT	(TASK_EXPIRED + 1)
+
+/* As in the type ains.agent_status, in its order. */
+typedef enum AgentStatus
+{
+	AGENT_AVAILABLE,
+	AGENT_BUSY,
+	AGENT_DRAINING,
+	AGENT_INACTIVE,
+	AGENT_DEAD
+} AgentStatus;
+
+/* What drain, resume, stop and register ordered. */
+typedef enum AgentWanted
+{
+	WANTED_ACCEPTING,
+	WANTED_DRAINING,
+	WANTED_STOPPED
+} AgentWanted;
+
+/* What the agent's heartbeats say of it. */
+typedef enum AgentHealth
+{
+	HEALTH_ACTIVE,
+	HEALTH_DEGRADED,
+	HEALTH_OFFLINE
+} AgentHealth;
+
+/* Ids of agents and names of capabilities: 1 to this many characters. */
+#define AINS_NAME_MAX_CHARS		128
+/* The same in bytes of any server encoding, with the final zero. */
+#define AINS_NAME_SIZE			(AINS_NAME_MAX_CHARS * 4 + 1)
+/* What an agent says it is doing; longer text is cut. */
+#define AINS_ACTIVITY_SIZE		128
+
+#define AINS_MIN_PRIORITY		1
+#define AINS_MAX_PRIORITY		10
+#define AINS_MAX_CLAIM			1000
+#define AINS_MAX_BATCH			10000
+/* Rows the sweeper handles in one transaction. */
+#define AINS_SWEEP_BATCH		1000
+/* Ids and tokens stay exact as JSON numbers. */
+#define AINS_MAX_ID				INT64CONST(9007199254740991)
+
+/* A moment by both clocks; read once per call, by clock.c. */
+typedef struct AinsTime
+{
+	TimestampTz wall;			/* what tables and users see */
+	int64		mono;			/* microseconds, never steps: for liveness */
+} AinsTime;
+
+#endif							/* AINS_H */

@@ -1,0 +1,91 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL 15 and 18; the only file that asks
+ *		for the server's version.
+ */
+#ifndef AINS_COMPAT_H
+#define AINS_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "ains builds for PostgreSQL 15 to 18"
+#endif
+
+/* A backend's place in arrays of MaxBackends; 17 counts from 0 (024c52111). */
+#if PG_VERSION_NUM >= 170000
+#define compat_my_backend_index()	(MyProcNumber)
+#else
+#define compat_my_backend_index()	(MyBackendId - 1)
+#endif
+
+/*
+ * Pins search_path to "pg_catalog, pg_temp" until compat_unpin_search_path().
+ * Up to 16 by the override stack, which costs next to nothing; it left in 17
+ * (7c5c4e1c0), which made setting the variable cheap instead. An error undoes
+ * both with the (sub)transaction.
+ */
+#if PG_VERSION_NUM >= 170000
+static inline int
+compat_pin_search_path(void)
+{
+	int			level = NewGUCNestLevel();
+
+	RestrictSearchPath();
+	return level;
+}
+
+static inline void
+compat_unpin_search_path(int level)
+{
+	AtEOXact_GUC(false, level);
+}
+#else
+static inline int
+compat_pin_search_path(void)
+{
+	OverrideSearchPath path = {.schemas = NIL, .addCatalog = true, .addTemp = false};
+
+	PushOverrideSearchPath(&path);
+	return 0;
+}
+
+static inline void
+compat_unpin_search_path(int level)
+{
+	(void) level;
+	PopOverrideSearchPath();
+}
+#endif
+
+/* Named wait events for extensions came with 17 (c9af05465). */
+static inline uint32
+compat_wait_event(const char *name, uint32 *cache)
+{
+#if PG_VERSION_NUM >= 170000
+	if (*cache == 0)
+		*cache = WaitEventExtensionNew(name);
+	return *cache;
+#else
+	(void) name;
+	(void) cache;
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* Ownership checks of all kinds of objects became one in 16 (afbfc0298). */
+#if PG_VERSION_NUM >= 160000
+#define compat_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define compat_owns_database(database, role) \
+	pg_database_ownercheck((database), (role))
+#endif
+
+#endif							/* AINS_COMPAT_H */

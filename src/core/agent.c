@@ -1,0 +1,460 @@
+/*
+ * core/agent.c
+ *		Agents: registration, heartbeats, orders, and what they may do.
+ *
+ * What a call needs of an agent comes from the roster; only an agent that the
+ * roster forgot is read from its row. What this transaction did to an agent
+ * itself stands above both.
+ */
+#include "core/agent.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "core/capability.h"
+#include "core/lease.h"
+#include "errors.h"
+#include "guc.h"
+#include "policy.h"
+#include "soft/effects.h"
+#include "soft/token.h"
+#include "store/task_store.h"
+
+static AgentStatus
+status_of(const AgentFacts *facts)
+{
+	return policy_agent_status(facts->wanted, facts->health, facts->dead);
+}
+
+/*
+ * What is known of an agent; false: none of that id is registered. Loads it
+ * into the roster if need be, as if it had beaten now.
+ */
+bool
+agent_find(Call *call, const char *agent_id, AgentView *agent)
+{
+	AgentFacts	facts;
+	bool		gone;
+	bool		pending = effects_pending_agent(call->db, agent_id, &facts, &gone);
+
+	if (pending && gone)
+		return false;
+	if (!roster_find(call->db, agent_id, agent))
+	{
+		uint64		held_hash;
+		int			held;
+
+		if (pending)
+		{
+			memset(agent, 0, sizeof(AgentView));
+			strlcpy(agent->agent_id, agent_id, sizeof(agent->agent_id));
+		}
+		else
+		{
+			if (!agent_store_find(agent_id, &facts))
+				return false;
+			held = task_store_count_of_agent(agent_id, &held_hash);
+			roster_load(call->db, agent_id, &facts, held, held_hash, &call->now);
+			if (!roster_find(call->db, agent_id, agent))
+				return false;	/* evicted or pruned in this moment */
+		}
+	}
+	if (pending)
+		agent->facts = facts;
+	return true;
+}
+
+static void
+require_member(Call *call, const char *agent_id, Oid owner)
+{
+	if (!call_is_member(call, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for agent \"%s\"", agent_id),
+				 errdetail("Only members of the role that registered it may act for it."),
+				 errhint("Use that role, or register under another agent_id.")));
+}
+
+/*
+ * The agent a call is made for: raises NS002, 42501, or NS005 if incarnation
+ * is given (not 0) and not the current one.
+ */
+void
+agent_require(Call *call, const char *agent_id, int64 incarnation, AgentView *agent)
+{
+	if (!agent_find(call, agent_id, agent))
+		ereport(ERROR,
+				(errcode(AINS_UNKNOWN_AGENT),
+				 errmsg("unknown agent"),
+				 errdetail("No agent \"%s\" is registered.", agent_id),
+				 errhint("Call ains.register_agent first.")));
+	require_member(call, agent_id, agent->facts.owner);
+	if (incarnation != 0 && incarnation != agent->facts.incarnation)
+		ereport(ERROR,
+				(errcode(AINS_AGENT_NOT_ACCEPTING),
+				 errmsg("agent not accepting"),
+				 errdetail("Incarnation " INT64_FORMAT " of agent \"%s\" was replaced by " INT64_FORMAT ".",
+						   incarnation, agent_id, agent->facts.incarnation),
+				 errhint("Another process registered this agent_id: end this one.")));
+}
+
+/* Raises NS005 if the agent may not claim. */
+void
+agent_require_accepting(const AgentView *agent)
+{
+	AgentStatus status = status_of(&agent->facts);
+
+	if (status == AGENT_AVAILABLE || status == AGENT_BUSY)
+		return;
+	ereport(ERROR,
+			(errcode(AINS_AGENT_NOT_ACCEPTING),
+			 errmsg("agent not accepting"),
+			 errdetail("Agent \"%s\" is %s.", agent->agent_id, agent_status_name(status)),
+			 status == AGENT_DEAD || agent->facts.health == HEALTH_OFFLINE ?
+			 errhint("Send a heartbeat first.") :
+			 errhint("Call ains.resume_agent or ains.register_agent.")));
+}
+
+/* Raises 42501 unless the caller may act for the agent that holds a task. */
+void
+agent_require_owner(Call *call, const char *agent_id)
+{
+	AgentView	agent;
+
+	if (agent_find(call, agent_id, &agent))
+		require_member(call, agent_id, agent.facts.owner);
+	else if (!call_is_admin(call))
+		require_member(call, agent_id, call->owner);
+}
+
+/* Whether it has not beaten for longer than it may. */
+bool
+agent_is_silent(Call *call, const AgentView *agent)
+{
+	return call->now.mono - agent->beats.alive_mono >= roster_timeout(&agent->facts);
+}
+
+/*
+ * Registers an agent, or starts a known one again: a new incarnation, and what
+ * the old one held is taken back at once. Fills in owner, incarnation and now.
+ * capability_array is `capabilities` as text[]. Returns the ains.agent row.
+ */
+Datum
+agent_register(Call *call, NewAgent *agent, char **capabilities,
+			   int capability_count, Datum capability_array)
+{
+	AgentFacts	facts = {.wanted = WANTED_ACCEPTING, .health = HEALTH_ACTIVE,
+		.heartbeat_timeout = agent->heartbeat_timeout, .owner = call->role};
+	AgentFacts	old;
+	AgentView	known;
+
+	agent->owner = call->role;
+	agent->now = call->now.wall;
+	agent->incarnation = facts.incarnation = token_take(call->db, 1, call->now.wall);
+
+	if (!roster_find(call->db, agent->agent_id, &known) && !roster_make_room())
+		ereport(ERROR,
+				(errcode(AINS_LIMIT_EXCEEDED),
+				 errmsg("too many agents"),
+				 errdetail("There is room for %d agents, and all of them are in use.",
+						   ains_max_agents),
+				 errhint("Increase the setting \"%s\" and restart the server.",
+						 "ains.max_agents")));
+
+	while (!agent_store_insert(agent))
+	{
+		if (agent_store_lock(agent->agent_id, &old))
+		{
+			require_member(call, agent->agent_id, old.owner);
+			facts.owner = old.owner;
+			(void) lease_take_back_all(call, agent->agent_id, END_REREGISTERED, false);
+			agent_store_restart(agent);
+			break;
+		}
+		CHECK_FOR_INTERRUPTS(); /* it was pruned between the two */
+	}
+
+	for (int i = 0; i < capability_count; i++)
+		(void) capability_ensure(call, capabilities[i]);
+	agent_store_set_capabilities(agent->agent_id, capability_array);
+	effect_agent(call->db, agent->agent_id, &facts);
+	return agent_store_row(agent->agent_id);
+}
+
+/* Writes an agent's state to its row, locked by us, and to the roster at commit. */
+static void
+write_state(Call *call, const AgentView *seen, const AgentFacts *facts)
+{
+	agent_store_write_state(seen->agent_id, facts, call->now.wall,
+							seen->beats.last_beat);
+	effect_agent(call->db, seen->agent_id, facts);
+}
+
+/* The beats say something new of the agent. */
+static void
+change_health(Call *call, AgentView *agent, AgentHealth health)
+{
+	AgentFacts	facts;
+
+	if (!agent_store_lock(agent->agent_id, &facts) ||
+		facts.incarnation != agent->facts.incarnation)
+		return;					/* replaced in this moment */
+	facts.health = health;
+	facts.dead = false;
+	write_state(call, agent, &facts);
+	agent->facts = facts;
+}
+
+static bool
+contains(const int64 *ids, int count, int64 id)
+{
+	for (int i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/*
+ * The agent's list of what it holds differs from ours: names what it has lost,
+ * and takes back what it does not know of, if it was claimed before its
+ * previous heartbeat (so the answer of that claim must have arrived by now).
+ */
+static void
+reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
+			   HeartbeatAnswer *answer)
+{
+	uint64		hash;
+	int			held = task_store_count_of_agent(beat->agent_id, &hash);
+	int			count;
+	TaskRow    *tasks;
+
+	roster_correct_held(call->db, agent, held, hash);
+	answer->active_tasks = held;
+	answer->lost = task_store_not_held_by(beat->agent_id, beat->held, beat->held_count,
+										  &answer->lost_count);
+	tasks = task_store_lock_of_agent(beat->agent_id, true, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (tasks[i].claimed_at >= agent->beats.last_heartbeat ||
+			contains(beat->held, beat->held_count, tasks[i].task_id))
+			continue;
+		(void) lease_end(call, &tasks[i], END_NOT_HELD, NULL, -1);
+		answer->active_tasks--;
+	}
+}
+
+/*
+ * A beat: renews the leases of the agent, in shared memory alone unless there
+ * is news to write. Raises NS002, 42501, NS005.
+ */
+void
+agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
+{
+	AgentView	agent;
+	AgentFacts	facts;
+
+	memset(answer, 0, sizeof(*answer));
+	agent_require(call, beat->agent_id, beat->incarnation, &agent);
+	facts = agent.facts;
+	/* saying OFFLINE is no sign of life: its leases shall lapse */
+	if (beat->health != HEALTH_OFFLINE)
+	{
+		(void) roster_heartbeat(call->db, beat->agent_id, &call->now, beat->activity, &agent);
+		agent.facts = facts;	/* ours, if this transaction changed them */
+	}
+	answer->active_tasks = agent.beats.active_tasks;
+
+	if (agent.facts.health != beat->health || agent.facts.dead)
+		change_health(call, &agent, beat->health);
+	if (beat->metrics != 0)
+		agent_store_write_metrics(beat->agent_id, beat->metrics);
+
+	if (beat->held != NULL)
+	{
+		uint64		hash = 0;
+
+		for (int i = 0; i < beat->held_count; i++)
+			hash ^= roster_task_hash(beat->held[i]);
+		if (beat->held_count != agent.beats.active_tasks || hash != agent.beats.held_hash)
+			reconcile_held(call, beat, &agent, answer);
+	}
+
+	if (agent.beats.cancel_requested)
+	{
+		/* cleared first, so that a request that comes meanwhile is not lost */
+		roster_clear_cancel(call->db, beat->agent_id);
+		answer->cancel_requested = task_store_cancel_requested_of(beat->agent_id,
+																  &answer->cancel_count);
+		if (answer->cancel_count > 0)
+			roster_cancel_requested(call->db, beat->agent_id);
+	}
+
+	answer->status = status_of(&agent.facts);
+	answer->last_heartbeat = agent.beats.last_beat != 0 ? agent.beats.last_beat : call->now.wall;
+	answer->next_in = Max(roster_timeout(&agent.facts) / 3 / USECS_PER_SEC, 1);
+}
+
+/*
+ * Drains, resumes or stops an agent; a stopped one gives its leases back
+ * unharmed. For its owner's members and for admins. Returns the row.
+ */
+Datum
+agent_order(Call *call, const char *agent_id, AgentWanted wanted)
+{
+	AgentView	agent;
+	AgentFacts	facts;
+
+	if (!agent_find(call, agent_id, &agent) || !agent_store_lock(agent_id, &facts))
+		ereport(ERROR,
+				(errcode(AINS_UNKNOWN_AGENT),
+				 errmsg("unknown agent"),
+				 errdetail("No agent \"%s\" is registered.", agent_id),
+				 errhint("The view ains.agents lists them.")));
+	if (!call_is_admin(call))
+		require_member(call, agent_id, facts.owner);
+	facts.wanted = wanted;
+	write_state(call, &agent, &facts);
+	if (wanted == WANTED_STOPPED)
+		(void) lease_take_back_all(call, agent_id, END_RELEASED, false);
+	return agent_store_row(agent_id);
+}
+
+/* Ties the agent to this connection, from commit on; raises as agent_require. */
+void
+agent_attach(Call *call, const char *agent_id, int64 incarnation)
+{
+	AgentView	agent;
+
+	agent_require(call, agent_id, incarnation, &agent);
+	effect_attach(call->db, agent_id, agent.facts.incarnation);
+}
+
+/* Unties it; harmless if it was not tied to this connection. */
+void
+agent_detach(Call *call, const char *agent_id)
+{
+	AgentView	agent;
+
+	agent_require(call, agent_id, 0, &agent);
+	effect_detach(call->db, agent_id);
+}
+
+/*
+ * Removes stopped and dead agents not seen for that long; returns their ids
+ * (char *), at most AINS_SWEEP_BATCH.
+ */
+List *
+agent_prune(Call *call, int64 older_than)
+{
+	TimestampTz cutoff = call->now.wall - older_than;
+	AgentRow   *rows;
+	int			count;
+	List	   *pruned = NIL;
+
+	rows = agent_store_prunable(cutoff, &count);
+	for (int i = 0; i < count; i++)
+	{
+		AgentView	view;
+
+		/* a stopped agent may still beat */
+		if (roster_find(call->db, rows[i].agent_id, &view) && view.beats.last_beat >= cutoff)
+			continue;
+		agent_store_delete(rows[i].agent_id);
+		effect_agent_gone(call->db, rows[i].agent_id);
+		pruned = lappend(pruned, rows[i].agent_id);
+	}
+	return pruned;
+}
+
+/*
+ * Declares an agent dead that has been silent for too long, unless it beats in
+ * this moment or somebody works on its row; true if it did.
+ */
+bool
+agent_mark_dead(Call *call, const AgentView *seen)
+{
+	AgentFacts	facts;
+	AgentView	again;
+
+	if (!agent_store_lock_free(seen->agent_id, &facts) ||
+		facts.incarnation != seen->facts.incarnation || facts.dead ||
+		!roster_find(call->db, seen->agent_id, &again) || !agent_is_silent(call, &again))
+		return false;
+	facts.dead = true;
+	write_state(call, &again, &facts);
+	return true;
+}
+
+/* What an agent offers, kept until it registers again or a policy changes. */
+static struct
+{
+	DbState    *db;
+	char		agent_id[AINS_NAME_SIZE];
+	int64		incarnation;
+	uint64		generation;
+	MemoryContext context;
+	char	  **names;
+	int			count;
+}			offered;
+
+static void
+load_offered(Call *call, const AgentView *agent)
+{
+	uint64		generation = pg_atomic_read_u64(&call->db->policy_generation);
+	MemoryContext old;
+
+	if (offered.db == call->db && offered.incarnation == agent->facts.incarnation &&
+		offered.generation == generation && strcmp(offered.agent_id, agent->agent_id) == 0)
+		return;
+
+	offered.db = NULL;
+	if (offered.context == NULL)
+		offered.context = AllocSetContextCreate(TopMemoryContext, "ains capabilities of an agent",
+												ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(offered.context);
+	old = MemoryContextSwitchTo(offered.context);
+	offered.names = agent_store_capabilities(agent->agent_id, &offered.count);
+	MemoryContextSwitchTo(old);
+	strlcpy(offered.agent_id, agent->agent_id, sizeof(offered.agent_id));
+	offered.incarnation = agent->facts.incarnation;
+	offered.generation = generation;
+	offered.db = call->db;
+}
+
+/*
+ * The lanes an agent may claim from now: of what it offers, or of the subset
+ * of it that is named, without paused capabilities. lease: -1 for the
+ * capability's. In the current context.
+ */
+ClaimLane *
+agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_count,
+				  int64 lease, int *count)
+{
+	ClaimLane  *lanes;
+
+	load_offered(call, agent);
+	lanes = palloc(Max(offered.count, 1) * sizeof(ClaimLane));
+	*count = 0;
+	for (int i = 0; i < offered.count; i++)
+	{
+		const CapabilityRow *capability;
+		bool		wanted = subset == NULL;
+
+		for (int j = 0; j < subset_count && !wanted; j++)
+			wanted = strcmp(subset[j], offered.names[i]) == 0;
+		if (!wanted)
+			continue;
+		capability = capability_find(call, offered.names[i]);
+		if (capability == NULL || capability->paused)
+			continue;
+		lanes[*count] = (ClaimLane)
+		{
+			.lane_id = capability->lane_id,
+			.lease = lease >= 0 ? lease : capability_lease(capability),
+			.timeout = capability->timeout,
+			.max_attempts = capability->retry.max_attempts,
+		};
+		(*count)++;
+	}
+	return lanes;
+}

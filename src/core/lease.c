@@ -1,0 +1,388 @@
+/*
+ * core/lease.c
+ *		Claims, and every way a lease ends.
+ *
+ * Fencing: a call on a claimed task presents (task_id, lease_token), and a
+ * token that is not the row's is refused with NS001, whatever the clock says.
+ * The usual calls are one statement that tests the token by its WHERE; only
+ * when that finds nothing the row is looked at to say why.
+ */
+#include "core/lease.h"
+
+#include "common/pg_prng.h"
+#include "miscadmin.h"
+
+#include "clock.h"
+#include "core/agent.h"
+#include "core/capability.h"
+#include "core/shelf.h"
+#include "errors.h"
+#include "soft/effects.h"
+#include "soft/ready.h"
+#include "store/history_store.h"
+
+/* The calls whose repetition is answered instead of refused. */
+typedef enum Ending
+{
+	ENDING_NONE,
+	ENDING_COMPLETE,
+	ENDING_FAIL,
+	ENDING_RELEASE
+} Ending;
+
+/*
+ * Takes up to request->max_tasks tasks for an agent, in rank order. Counts as
+ * a beat unless it is refused: NS002, 42501, NS005; 0A000 under REPEATABLE
+ * READ. Result in the current context.
+ */
+ClaimedTask *
+lease_claim(Call *call, const ClaimRequest *request, int *count)
+{
+	AgentView	agent;
+	AgentView	after_beat;
+	ClaimLane  *lanes;
+	int			lane_count;
+	ClaimedTask *tasks;
+
+	call_require_read_committed("claim");
+	agent_require(call, request->agent_id, request->incarnation, &agent);
+	agent_require_accepting(&agent);
+	(void) roster_beat(call->db, request->agent_id, &call->now, &after_beat);
+
+	lanes = agent_claim_lanes(call, &agent, request->capabilities, request->capability_count,
+							  request->lease, &lane_count);
+	tasks = ready_claim(call->db, lanes, lane_count, request->max_tasks, request->agent_id,
+						agent.facts.incarnation, &call->now, count);
+	for (int i = 0; i < *count; i++)
+	{
+		TimestampTz wake_at = tasks[i].lease_expires_at;
+
+		if (tasks[i].deadline != 0)
+			wake_at = Min(wake_at, tasks[i].deadline);
+		effect_held(call->db, request->agent_id, tasks[i].task_id, 1);
+		effect_claimed(call->db, tasks[i].lane_id, 1);
+		effect_wake_at(call->db, wake_at);
+	}
+	return tasks;
+}
+
+static void pg_attribute_noreturn()
+refuse_token(int64 task_id, int64 token)
+{
+	ereport(ERROR,
+			(errcode(AINS_LEASE_LOST),
+			 errmsg("lease lost"),
+			 errdetail("Token " INT64_FORMAT " does not hold task " INT64_FORMAT ".",
+					   token, task_id),
+			 errhint("Drop the work: the task was taken back or ended otherwise.")));
+}
+
+static void pg_attribute_noreturn()
+refuse_cancelled(int64 task_id)
+{
+	ereport(ERROR,
+			(errcode(AINS_TASK_CANCELLED),
+			 errmsg("task cancelled"),
+			 errdetail("The cancellation of task " INT64_FORMAT " was requested.", task_id),
+			 errhint("End it with ains.fail or ains.release.")));
+}
+
+/*
+ * A token did not hold its task: returns if this is the repetition of a call
+ * that succeeded, with what that call answered; else raises NS001, NS003,
+ * NS004 or 42501. Returns TASK_ACTIVE if the token does hold it after all.
+ */
+static TaskStatus
+explain_refusal(Call *call, int64 task_id, int64 token, Ending ending)
+{
+	TaskRow		task;
+	HistoryRow	past;
+	AttemptRow	attempt;
+	const char *agent_id;
+	bool		live = task_store_lock(task_id, &task);
+	bool		ended;
+
+	if (!live && !history_store_find(task_id, &past))
+		ereport(ERROR,
+				(errcode(AINS_UNKNOWN_TASK),
+				 errmsg("unknown task"),
+				 errdetail("There is no task " INT64_FORMAT ".", task_id),
+				 errhint("It never was, its history is past retention, or none is kept.")));
+
+	agent_id = live ? task.agent_id : past.agent_id;
+	if (agent_id == NULL)
+		refuse_token(task_id, token);
+	if (live && task.status == TASK_ACTIVE && task.lease_token == token)
+	{
+		agent_require_owner(call, agent_id);
+		if (task.cancel_requested)
+			refuse_cancelled(task_id);
+		return TASK_ACTIVE;
+	}
+
+	switch (ending)
+	{
+		case ENDING_NONE:
+			break;
+		case ENDING_COMPLETE:
+			if (!live && past.status == TASK_COMPLETED && past.lease_token == token)
+			{
+				agent_require_owner(call, agent_id);
+				return TASK_COMPLETED;
+			}
+			break;
+		case ENDING_FAIL:
+		case ENDING_RELEASE:
+			ended = history_store_find_attempt(task_id, token, &attempt);
+			if (ended && (strcmp(attempt.outcome, "failed") == 0 ||
+						  strcmp(attempt.outcome, "cancelled") == 0))
+			{
+				agent_require_owner(call, agent_id);
+				return attempt.next_status;
+			}
+			/* a release writes no attempt, and is the only end that does not */
+			if (!ended && ending == ENDING_RELEASE && live && task.lease_token == token)
+			{
+				agent_require_owner(call, agent_id);
+				return task.status;
+			}
+			break;
+	}
+	refuse_token(task_id, token);
+}
+
+/*
+ * Lets a lease run for `lease` more (-1: its own length) and returns its end.
+ * Raises NS001, NS003, NS004, 42501.
+ */
+TimestampTz
+lease_extend(Call *call, int64 task_id, int64 token, int64 lease)
+{
+	for (;;)
+	{
+		char	   *agent_id;
+		TimestampTz expires_at = lease_store_extend(task_id, token, lease, call->now.wall,
+													&agent_id);
+
+		if (expires_at != 0)
+		{
+			agent_require_owner(call, agent_id);
+			return expires_at;
+		}
+		(void) explain_refusal(call, task_id, token, ENDING_NONE);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Saves where to resume, extends the lease, returns its end; raises likewise. */
+TimestampTz
+lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 progress)
+{
+	for (;;)
+	{
+		char	   *agent_id;
+		TimestampTz expires_at = lease_store_checkpoint(task_id, token, state, progress,
+														call->now.wall, &agent_id);
+
+		if (expires_at != 0)
+		{
+			agent_require_owner(call, agent_id);
+			return expires_at;
+		}
+		(void) explain_refusal(call, task_id, token, ENDING_NONE);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Completes a task; a repetition changes nothing. Raises likewise. */
+void
+lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage)
+{
+	Completed	completed;
+
+	while (!history_store_complete(task_id, token, result, usage, call->now.wall,
+								   shelf_today(call), &completed))
+	{
+		if (explain_refusal(call, task_id, token, ENDING_COMPLETE) == TASK_COMPLETED)
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
+	/* the statement is done, but an error undoes it */
+	agent_require_owner(call, completed.agent_id);
+	effect_held(call->db, completed.agent_id, task_id, -1);
+	effect_finished(call->db, task_id);
+}
+
+/*
+ * Completes those of the tasks that can be, in one statement; returns their
+ * ids in input order, including those that were completed by the same token
+ * before. Arrays are bigint[]; results a jsonb array or 0.
+ */
+int64 *
+lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, int *count)
+{
+	BatchItem  *items = history_store_complete_batch(task_ids, tokens, results, call->role,
+													 call->now.wall, shelf_today(call), count);
+	int64	   *done = palloc(Max(*count, 1) * sizeof(int64));
+
+	for (int i = 0; i < *count; i++)
+	{
+		done[i] = items[i].task_id;
+		if (items[i].agent_id != NULL)	/* NULL: a repetition */
+		{
+			effect_held(call->db, items[i].agent_id, items[i].task_id, -1);
+			effect_finished(call->db, items[i].task_id);
+		}
+	}
+	return done;
+}
+
+/* Locks a task that the token holds; false if this is a repetition. */
+static bool
+lock_held(Call *call, int64 task_id, int64 token, Ending ending, TaskRow *task,
+		  TaskStatus *answer)
+{
+	for (;;)
+	{
+		if (task_store_lock(task_id, task) &&
+			task->status == TASK_ACTIVE && task->lease_token == token)
+		{
+			agent_require_owner(call, task->agent_id);
+			return true;
+		}
+		*answer = explain_refusal(call, task_id, token, ending);
+		if (*answer != TASK_ACTIVE)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * The agent could not do it: ends the attempt, returns the task's new status.
+ * retry_after: -1 for the backoff. Raises NS001, NS003, 42501.
+ */
+TaskStatus
+lease_fail(Call *call, int64 task_id, int64 token, const char *error,
+		   Retryable retryable, int64 retry_after)
+{
+	TaskRow		task;
+	TaskStatus	answer;
+	bool		retry = retryable == RETRYABLE_YES;
+
+	if (!lock_held(call, task_id, token, ENDING_FAIL, &task, &answer))
+		return answer;
+	if (retryable == RETRYABLE_BY_PATTERN)
+		retry = !history_store_non_retryable(error);
+	return lease_end(call, &task, retry ? END_FAILED : END_REFUSED, error, retry_after);
+}
+
+/* Gives a task back unharmed, to be claimable after `delay`; raises likewise. */
+void
+lease_release(Call *call, int64 task_id, int64 token, int64 delay)
+{
+	TaskRow		task;
+	TaskStatus	answer;
+
+	if (lock_held(call, task_id, token, ENDING_RELEASE, &task, &answer))
+		(void) lease_end(call, &task, END_RELEASED, NULL, delay);
+}
+
+/* What the row says when nobody else does. */
+static const char *
+default_error(AttemptEnd end)
+{
+	switch (end)
+	{
+		case END_TIMED_OUT:
+			return "attempt timed out";
+		case END_LEASE_EXPIRED:
+			return "lease expired";
+		case END_AGENT_DEAD:
+			return "agent died";
+		case END_DISCONNECTED:
+			return "the agent's connection ended";
+		case END_REREGISTERED:
+			return "the agent registered again";
+		case END_NOT_HELD:
+			return "the agent does not know of this task";
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * Ends the attempt of an ACTIVE task whose row is locked by us, as the table
+ * in policy.c says. asked_delay: -1 for none. Returns the task's new status.
+ */
+TaskStatus
+lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
+		  int64 asked_delay)
+{
+	const CapabilityRow *capability = capability_require(call, task->capability);
+	RetryPolicy policy = capability->retry;
+	bool		keep = capability->keep_history;
+	DateADT		shelf = shelf_today(call);
+	Verdict		verdict;
+	int32		attempt;
+
+	if (task->max_attempts > 0)
+		policy.max_attempts = task->max_attempts;
+	if (error == NULL)
+		error = default_error(end);
+	verdict = policy_end_attempt(end, task->attempt, task->cancel_requested, &policy,
+								 asked_delay, pg_prng_double(&pg_global_prng_state));
+	attempt = verdict.counted ? task->attempt : task->attempt - 1;
+
+	if (verdict.outcome != NULL)
+		history_store_add_attempt(task->task_id, verdict.outcome, verdict.status, error,
+								  call->now.wall, shelf);
+	effect_held(call->db, task->agent_id, task->task_id, -1);
+
+	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
+	{
+		TimestampTz run_at = task->run_at;
+		TimestampTz wake_at = 0;
+
+		if (verdict.status == TASK_SCHEDULED)
+			run_at = wake_at = time_plus(call->now.wall, verdict.delay);
+		/* only a task that was never started expires */
+		if (attempt == 0 && task->expires_at != 0)
+			wake_at = wake_at == 0 ? task->expires_at : Min(wake_at, task->expires_at);
+		task_store_wait_again(task->task_id, verdict.status, attempt, run_at, wake_at, error);
+		if (wake_at != 0)
+			effect_wake_at(call->db, wake_at);
+		if (verdict.status == TASK_PENDING)
+			effect_ready(call->db, task->lane_id, 1);
+	}
+	else
+	{
+		Finish		finish = {.status = verdict.status, .now = call->now.wall,
+			.shelf = shelf, .keep = keep, .error = error, .attempt = attempt};
+
+		history_store_finish(task->task_id, &finish);
+		effect_finished(call->db, task->task_id);
+	}
+	return verdict.status;
+}
+
+/*
+ * Ends the attempts of all tasks an agent holds; returns how many. With
+ * skip_locked, those that somebody is working on are left for the next time.
+ */
+int64
+lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end, bool skip_locked)
+{
+	int64		total = 0;
+	int			count;
+
+	do
+	{
+		TaskRow    *tasks = task_store_lock_of_agent(agent_id, skip_locked, &count);
+
+		for (int i = 0; i < count; i++)
+			(void) lease_end(call, &tasks[i], end, NULL, -1);
+		total += count;
+		CHECK_FOR_INTERRUPTS();
+	} while (count == AINS_SWEEP_BATCH);
+	return total;
+}

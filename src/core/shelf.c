@@ -1,0 +1,147 @@
+/*
+ * core/shelf.c
+ *		The days of history: shelves made ahead, dropped whole.
+ *
+ * A task that ends goes to the shelf of today or, should the sweeper have been
+ * away, to the last one there is: so ending a task never fails while there is
+ * one shelf. The first is made by the first enqueue rather than by CREATE
+ * EXTENSION, because a dump brings its own.
+ */
+#include "core/shelf.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "clock.h"
+#include "guc.h"
+#include "soft/effects.h"
+#include "store/history_store.h"
+
+/* Shelves beyond today's. */
+#define DAYS_AHEAD		7
+/* Readers are asked to let a shelf go for so long; then it is tried later. */
+#define DROP_LOCK_TIMEOUT	"100ms"
+
+/* The run of shelves that holds the latest day; makes today's if there is none. */
+static void
+known_shelves(Call *call, DateADT *first, DateADT *last)
+{
+	DateADT		oldest;
+
+	db_get_shelves(call->db, first, last);
+	if (*last != NO_SHELF)
+		return;
+
+	history_store_shelves(first, last, &oldest);
+	if (*last == NO_SHELF)
+	{
+		history_store_lock_shelves();
+		history_store_shelves(first, last, &oldest);
+	}
+	if (*last == NO_SHELF)
+	{
+		*first = *last = time_to_day(call->now.wall);
+		history_store_add_shelf(*last);
+		effect_shelves(call->db, *first, *last);
+	}
+	else if (!effects_shelves_pending())
+		db_set_shelves(call->db, *first, *last);
+}
+
+/* Where a task that ends now is put. Makes the first shelf. */
+DateADT
+shelf_today(Call *call)
+{
+	DateADT		first;
+	DateADT		last;
+	DateADT		today = time_to_day(call->now.wall);
+
+	known_shelves(call, &first, &last);
+	return Max(Min(today, last), first);
+}
+
+/*
+ * Drops the shelf of a day in a subtransaction; false if somebody reads it.
+ * DROP takes ACCESS EXCLUSIVE on history, so it must not wait for long.
+ */
+static bool
+try_drop(DateADT day)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool dropped = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		(void) set_config_option("lock_timeout", DROP_LOCK_TIMEOUT, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		history_store_drop_shelf(day);
+		ReleaseCurrentSubTransaction();
+		dropped = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		FreeErrorData(error);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return dropped;
+}
+
+/*
+ * Attaches shelves ahead and drops the oldest one that is past retention;
+ * true if there may be another. Does nothing before the first enqueue. In a
+ * transaction block nothing is dropped: the lock would last as long as it.
+ */
+bool
+shelf_maintain(Call *call, int64 *dropped)
+{
+	DateADT		first;
+	DateADT		last;
+	DateADT		oldest;
+	DateADT		today = time_to_day(call->now.wall);
+	TimestampTz cutoff = call->now.wall - ains_retention * USECS_PER_MINUTE;
+
+	history_store_shelves(&first, &last, &oldest);
+	if (last == NO_SHELF)
+		return false;
+
+	if (last < today + DAYS_AHEAD)
+	{
+		/* days the sweeper slept through get none: nothing ends in the past */
+		DateADT		from = Max(last + 1, today);
+
+		history_store_lock_shelves();
+		for (DateADT day = from; day <= today + DAYS_AHEAD; day++)
+			history_store_add_shelf(day);
+		if (from > last + 1)
+			first = from;
+		last = today + DAYS_AHEAD;
+		effect_shelves(call->db, first, last);
+	}
+
+	/* a shelf that was the last for longer than its day has younger rows too */
+	if (oldest >= time_to_day(cutoff) || oldest >= today - 1 || IsTransactionBlock() ||
+		!history_store_shelf_is_older(oldest, cutoff))
+		return false;
+	if (!try_drop(oldest))
+		return false;
+	(*dropped)++;
+	if (first <= oldest)
+		effect_shelves(call->db, oldest + 1, last);
+	return true;
+}

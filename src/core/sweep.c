@@ -1,0 +1,288 @@
+/*
+ * core/sweep.c
+ *		Housekeeping: what the clock does to tasks, leases and agents.
+ */
+#include "core/sweep.h"
+
+#include "miscadmin.h"
+
+#include "clock.h"
+#include "core/agent.h"
+#include "core/capability.h"
+#include "core/lease.h"
+#include "core/shelf.h"
+#include "guc.h"
+#include "policy.h"
+#include "soft/effects.h"
+#include "soft/token.h"
+#include "store/agent_store.h"
+#include "store/history_store.h"
+#include "store/task_store.h"
+
+/* What somebody had locked is looked at again after so long. */
+#define LOCKED_RETRY		(200 * INT64CONST(1000))
+
+/*
+ * Watching, pruning and shelves need not be looked at in every pass of the
+ * sweeper; a pass by hand does everything.
+ */
+static bool upkeep = true;
+static int64 upkeep_due = 0;	/* monotonic */
+
+/* Finds agents that the roster should watch but does not know. */
+static bool
+watch_agents(Call *call, SweepCounts *counts)
+{
+	AgentRow   *rows;
+	int			count;
+
+	if (!upkeep)
+		return false;
+	token_keep_ahead(call->db);
+	rows = agent_store_all_expected(&count);
+	for (int i = 0; i < count; i++)
+	{
+		AgentView	view;
+
+		(void) agent_find(call, rows[i].agent_id, &view);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+/* Takes back the leases of agents whose connection ended. */
+static bool
+take_back_disconnected(Call *call, SweepCounts *counts)
+{
+	AgentView	view;
+	int			position = 0;
+
+	while (roster_next(call->db, &position, &view))
+	{
+		uint64		hash;
+		int64		taken;
+
+		if (view.beats.disconnects == view.beats.disconnects_handled)
+			continue;
+		taken = lease_take_back_all(call, view.agent_id, END_DISCONNECTED, true);
+		counts->leases_of_dead_agents += taken;
+		/* done only if no locked row was skipped */
+		if (task_store_count_of_agent(view.agent_id, &hash) == 0)
+			effect_disconnect_handled(call->db, view.agent_id, view.beats.disconnects);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+/* Marks agents dead that are silent for too long, and takes their leases back. */
+static bool
+bury_dead_agents(Call *call, SweepCounts *counts)
+{
+	AgentView	view;
+	int			position = 0;
+
+	while (roster_next(call->db, &position, &view))
+	{
+		AgentStatus status = policy_agent_status(view.facts.wanted, view.facts.health,
+												 view.facts.dead);
+		int64		taken;
+		uint64		hash;
+
+		if (status == AGENT_INACTIVE ||
+			(status != AGENT_DEAD && !agent_is_silent(call, &view)))
+			continue;
+		if (status != AGENT_DEAD)
+		{
+			if (!agent_mark_dead(call, &view))
+				continue;
+			counts->agents_marked_dead++;
+		}
+		else if (view.beats.active_tasks <= 0)
+			continue;			/* dead already, with nothing left to take */
+
+		taken = lease_take_back_all(call, view.agent_id, END_AGENT_DEAD, true);
+		counts->leases_of_dead_agents += taken;
+		if (taken == 0 && view.beats.active_tasks > 0 &&
+			task_store_count_of_agent(view.agent_id, &hash) == 0)
+			roster_correct_held(call->db, &view, 0, 0);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
+static void
+expire(Call *call, const TaskRow *task)
+{
+	Finish		finish = {.status = TASK_EXPIRED, .now = call->now.wall,
+		.shelf = shelf_today(call), .attempt = task->attempt,
+		.keep = capability_require(call, task->capability)->keep_history};
+
+	history_store_finish(task->task_id, &finish);
+	effect_finished(call->db, task->task_id);
+}
+
+/* A waiting task whose moment has come: it expires, or is due. */
+static void
+handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
+{
+	TaskStatus	status = task->status;
+	TimestampTz wake_at = 0;
+
+	if (task->attempt == 0 && task->expires_at != 0)
+		wake_at = task->expires_at;
+	if (wake_at != 0 && wake_at <= call->now.wall)
+	{
+		expire(call, task);
+		counts->tasks_expired++;
+		return;
+	}
+	if (status == TASK_SCHEDULED && task->run_at <= call->now.wall)
+	{
+		status = TASK_PENDING;
+		effect_ready(call->db, task->lane_id, 1);
+		counts->tasks_due++;
+	}
+	else if (status == TASK_SCHEDULED)
+		wake_at = wake_at == 0 ? task->run_at : Min(wake_at, task->run_at);
+	task_store_wait_again(task->task_id, status, task->attempt, task->run_at, wake_at, NULL);
+	if (wake_at != 0)
+		effect_wake_at(call->db, wake_at);
+}
+
+/* A leased task whose moment has come: out of time, stale, or renewed by beats. */
+static void
+handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
+{
+	AgentView	agent;
+	bool		known;
+	bool		renewable;
+	TimestampTz expires_at;
+
+	if (task->deadline != 0 && task->deadline <= call->now.wall)
+	{
+		(void) lease_end(call, task, END_TIMED_OUT, NULL, -1);
+		counts->attempts_timed_out++;
+		return;
+	}
+
+	known = agent_find(call, task->agent_id, &agent);
+	renewable = known && !task->cancel_requested && !agent.facts.dead &&
+		agent.facts.incarnation == task->incarnation;
+	if (policy_lease_is_stale(&call->now, task->lease_expires_at, task->lease, renewable,
+							  known ? agent.beats.alive_mono : 0))
+	{
+		(void) lease_end(call, task, END_LEASE_EXPIRED, NULL, -1);
+		counts->leases_expired++;
+		return;
+	}
+
+	/* the last beat renewed it: write that down, once per lease length at most */
+	expires_at = task->lease_expires_at;
+	if (renewable)
+		expires_at = Max(expires_at, time_plus(call->now.wall, agent.beats.alive_mono +
+											   task->lease - call->now.mono));
+	effect_wake_at(call->db, lease_store_renew(task->task_id, expires_at));
+}
+
+/* Handles up to a batch of tasks whose wake_at has come. */
+static bool
+handle_due(Call *call, SweepCounts *counts)
+{
+	TimestampTz from = db_take_unswept(call->db, call->now.wall);
+	TimestampTz earliest;
+	TaskRow    *tasks;
+	int			count;
+
+	effect_unswept(call->db, from);
+	tasks = task_store_lock_due(from, call->now.wall, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (tasks[i].status == TASK_ACTIVE)
+			handle_active(call, &tasks[i], counts);
+		else
+			handle_waiting(call, &tasks[i], counts);
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	/* what is left was locked, or is the next batch's */
+	earliest = task_store_earliest_wake(from);
+	db_lower_swept(call->db, earliest);
+	return count == AINS_SWEEP_BATCH && earliest <= call->now.wall;
+}
+
+static bool
+prune_agents(Call *call, SweepCounts *counts)
+{
+	return upkeep &&
+		list_length(agent_prune(call, ains_agent_retention * USECS_PER_MINUTE)) == AINS_SWEEP_BATCH;
+}
+
+static bool
+maintain_shelves(Call *call, SweepCounts *counts)
+{
+	return upkeep && shelf_maintain(call, &counts->partitions_dropped);
+}
+
+/* What frees tasks comes first; what may have to wait for a lock, last. */
+const SweepStep sweep_steps[] = {
+	{"watching agents", watch_agents},
+	{"taking leases back from ended connections", take_back_disconnected},
+	{"taking leases back from dead agents", bury_dead_agents},
+	{"handling due tasks", handle_due},
+	{"pruning agents", prune_agents},
+	{"maintaining history", maintain_shelves},
+};
+const int	sweep_step_count = lengthof(sweep_steps);
+
+void
+sweep_pass(Call *call, SweepCounts *counts)
+{
+	call_require_read_committed("sweep");
+	upkeep = true;
+	for (int i = 0; i < sweep_step_count; i++)
+		while (sweep_steps[i].run(call, counts))
+			CHECK_FOR_INTERRUPTS();
+}
+
+int64
+sweep_dead_agents(Call *call)
+{
+	SweepCounts counts = {0};
+
+	call_require_read_committed("release_dead_agent_leases");
+	(void) take_back_disconnected(call, &counts);
+	(void) bury_dead_agents(call, &counts);
+	return counts.leases_of_dead_agents;
+}
+
+void
+sweep_note_pass(Call *call)
+{
+	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
+		roster_grace(call->db, &call->now);
+	upkeep = call->now.mono >= upkeep_due;
+	if (upkeep)
+		upkeep_due = call->now.mono + ains_audit_interval * USECS_PER_SEC;
+}
+
+TimestampTz
+sweep_next(Call *call)
+{
+	TimestampTz from = db_take_unswept(call->db, PG_INT64_MAX - 1);
+	TimestampTz next;
+	int64		nap;
+
+	/* nothing live is before the earliest: dead entries are walked only once */
+	effect_unswept(call->db, from);
+	next = task_store_earliest_wake(from);
+	db_lower_swept(call->db, next);
+
+	next = Min(next, roster_next_deadline(call->db, &call->now));
+	/* overdue: somebody had it locked */
+	if (next <= call->now.wall)
+		next = call->now.wall + LOCKED_RETRY;
+	nap = Min(next - call->now.wall, ains_sweep_max_nap * INT64CONST(1000));
+	nap = Min(nap, Max(upkeep_due - call->now.mono, 0));
+	db_plan_pass(call->db, call->now.mono + nap);
+	return call->now.wall + nap;
+}

@@ -1,0 +1,301 @@
+/*
+ * core/task.c
+ *		Tasks as producers see them: enqueue, cancel, retry, priority.
+ */
+#include "core/task.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "clock.h"
+#include "core/agent.h"
+#include "core/capability.h"
+#include "core/shelf.h"
+#include "errors.h"
+#include "policy.h"
+#include "soft/effects.h"
+#include "store/history_store.h"
+
+/* Fills in what follows from the capability and the times of a new task. */
+static void
+place(Call *call, NewTask *task)
+{
+	const CapabilityRow *capability = capability_ensure(call, task->capability);
+
+	task->lane_id = capability->lane_id;
+	task->now = call->now.wall;
+	task->enqueued_by = call->role;
+	if (task->run_at == 0)
+		task->run_at = call->now.wall;
+	task->status = task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
+	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
+	task->wake_at = task->expires_at;
+	if (task->status == TASK_SCHEDULED)
+		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
+	/* ending a task needs a shelf, and this is the time to wait for one */
+	(void) shelf_today(call);
+}
+
+/* What the commit of `count` such tasks sets in motion. */
+static void
+announce(Call *call, const NewTask *task, int count)
+{
+	if (task->status == TASK_PENDING)
+		effect_ready(call->db, task->lane_id, count);
+	if (task->wake_at != 0)
+		effect_wake_at(call->db, task->wake_at);
+}
+
+static void pg_attribute_noreturn()
+refuse_duplicate(const char *capability, const char *unique_key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("a live task has this unique_key"),
+			 errdetail("Key \"%s\" of capability \"%s\" is taken.", unique_key, capability),
+			 errhint("Wait until that task has ended, or use another key.")));
+}
+
+/*
+ * Enqueues a task; of it, the caller fills in capability, priority,
+ * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata.
+ * Returns its id, or that of the live task with its unique key. Raises NS007
+ * and 23505.
+ */
+int64
+task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
+{
+	place(call, task);
+	for (;;)
+	{
+		TaskRow		other;
+		int64		task_id = task_store_insert(task);
+
+		if (task_id != 0)
+		{
+			announce(call, task, 1);
+			return task_id;
+		}
+		if (on_conflict == CONFLICT_REFUSE)
+			refuse_duplicate(task->capability, task->unique_key);
+		if (task_store_find_unique(task->capability, task->unique_key,
+								   on_conflict == CONFLICT_REPLACE, &other))
+		{
+			if (on_conflict == CONFLICT_REPLACE && other.status != TASK_ACTIVE)
+				task_store_replace(other.task_id, task->payload, task->metadata);
+			return other.task_id;
+		}
+		CHECK_FOR_INTERRUPTS(); /* that one ended in between */
+	}
+}
+
+static ArrayType *
+text_array(char **values, int count)
+{
+	Datum	   *datums = palloc(count * sizeof(Datum));
+	bool	   *nulls = palloc(count * sizeof(bool));
+	int			lbound = 1;
+
+	for (int i = 0; i < count; i++)
+	{
+		nulls[i] = values[i] == NULL;
+		datums[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(values[i]);
+	}
+	return construct_md_array(datums, nulls, 1, &count, &lbound, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/*
+ * Enqueues many tasks that share all but payload (a jsonb[]), priority (NULL:
+ * the common one) and unique key (NULL: none). Ids in their order; where a
+ * live task has the unique key, that one's.
+ */
+int64 *
+task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *priorities,
+				   char **unique_keys, int count)
+{
+	int64	   *task_ids = palloc0(count * sizeof(int64));
+	Datum	   *priority_datums = palloc(count * sizeof(Datum));
+	Datum	   *rank_datums = palloc(count * sizeof(Datum));
+	int64		aging_interval;
+	int			made = 0;
+
+	place(call, common);
+	aging_interval = capability_require(call, common->capability)->aging_interval;
+	for (int i = 0; i < count; i++)
+	{
+		int32		priority = priorities != NULL ? priorities[i] : common->priority;
+
+		priority_datums[i] = Int16GetDatum(priority);
+		rank_datums[i] = Int64GetDatum(policy_rank(common->run_at, priority, aging_interval));
+	}
+	task_store_insert_batch(common, payloads,
+							PointerGetDatum(construct_array(priority_datums, count, INT2OID,
+															sizeof(int16), true, TYPALIGN_SHORT)),
+							PointerGetDatum(construct_array(rank_datums, count, INT8OID,
+															sizeof(int64), FLOAT8PASSBYVAL,
+															TYPALIGN_DOUBLE)),
+							unique_keys != NULL ? PointerGetDatum(text_array(unique_keys, count)) : 0,
+							task_ids);
+	for (int i = 0; i < count; i++)
+	{
+		TaskRow		other;
+
+		if (task_ids[i] != 0)
+			made++;
+		else if (task_store_find_unique(common->capability, unique_keys[i], false, &other))
+			task_ids[i] = other.task_id;
+		else
+			/* it ended in between: all or none, so the caller tries again */
+			refuse_duplicate(common->capability, unique_keys[i]);
+	}
+	if (made > 0)
+		announce(call, common, made);
+	return task_ids;
+}
+
+void
+task_refuse_unknown(int64 task_id)
+{
+	ereport(ERROR,
+			(errcode(AINS_UNKNOWN_TASK),
+			 errmsg("unknown task"),
+			 errdetail("There is no task " INT64_FORMAT ".", task_id),
+			 errhint("It never was, its history is past retention, or none is kept.")));
+}
+
+/*
+ * Raises 42501 unless the caller is a member of the role that enqueued the
+ * task, of the owner of the agent that has it (NULL: none), or an admin.
+ */
+void
+task_require_visible(Call *call, int64 task_id, Oid enqueued_by, const char *agent_id)
+{
+	AgentView	agent;
+
+	if (call_is_member(call, enqueued_by) || call_is_admin(call))
+		return;
+	if (agent_id != NULL && agent_find(call, agent_id, &agent) &&
+		call_is_member(call, agent.facts.owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for task " INT64_FORMAT, task_id),
+			 errdetail("Only members of the role that enqueued it, the agent that holds it, and members of ains_admin may touch it.")));
+}
+
+static void pg_attribute_noreturn()
+refuse_transition(int64 task_id, TaskStatus status, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(AINS_INVALID_TRANSITION),
+			 errmsg("cannot %s this task", what),
+			 errdetail("Task " INT64_FORMAT " is %s.", task_id, task_status_name(status)),
+			 errhint("%s", hint)));
+}
+
+/* The task, locked, for somebody who may touch it; raises NS003, NS006, 42501. */
+static void
+lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
+{
+	HistoryRow	past;
+
+	if (task_store_lock(task_id, task))
+	{
+		task_require_visible(call, task_id, task->enqueued_by,
+							 task->status == TASK_ACTIVE ? task->agent_id : NULL);
+		return;
+	}
+	if (!history_store_find(task_id, &past))
+		task_refuse_unknown(task_id);
+	task_require_visible(call, task_id, past.enqueued_by, NULL);
+	refuse_transition(task_id, past.status, what,
+					  "A finished task can only be retried, with ains.retry.");
+}
+
+/*
+ * A waiting task ends at once; a held one is marked, and its agent told by
+ * its next heartbeat. Returns CANCELLED or ACTIVE. Raises NS003, NS006, 42501.
+ */
+TaskStatus
+task_cancel(Call *call, int64 task_id, const char *reason)
+{
+	TaskRow		task;
+	Finish		finish = {.status = TASK_CANCELLED, .now = call->now.wall,
+		.cancel_reason = reason};
+
+	lock_live(call, task_id, "cancel", &task);
+	if (task.status == TASK_ACTIVE)
+	{
+		if (!task.cancel_requested)
+		{
+			task_store_request_cancel(task_id, reason, call->now.wall);
+			effect_cancel_requested(call->db, task.agent_id);
+		}
+		return TASK_ACTIVE;
+	}
+	finish.shelf = shelf_today(call);
+	finish.keep = capability_require(call, task.capability)->keep_history;
+	finish.attempt = task.attempt;
+	history_store_finish(task_id, &finish);
+	effect_finished(call->db, task_id);
+	return TASK_CANCELLED;
+}
+
+/*
+ * Puts a FAILED, CANCELLED or EXPIRED task back: due now, attempts at zero,
+ * same id. Raises NS003, NS006, 42501, 23505.
+ */
+void
+task_retry(Call *call, int64 task_id)
+{
+	TaskRow		live;
+	HistoryRow	past;
+	const CapabilityRow *capability;
+	bool		key_is_live;
+
+	if (task_store_lock(task_id, &live))
+	{
+		task_require_visible(call, task_id, live.enqueued_by,
+							 live.status == TASK_ACTIVE ? live.agent_id : NULL);
+		refuse_transition(task_id, live.status, "retry", "It has not ended.");
+	}
+	if (!history_store_find(task_id, &past))
+		task_refuse_unknown(task_id);
+	task_require_visible(call, task_id, past.enqueued_by, NULL);
+	if (past.status == TASK_COMPLETED)
+		refuse_transition(task_id, past.status, "retry",
+						  "Enqueue a new task to do the work again.");
+
+	capability = capability_ensure(call, past.capability);
+	if (!history_store_put_back(task_id, capability->lane_id, capability->aging_interval,
+								call->now.wall, &key_is_live))
+	{
+		if (key_is_live)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("a live task has this unique_key"),
+					 errdetail("Task " INT64_FORMAT " cannot come back while it lives.", task_id),
+					 errhint("Wait until that task has ended.")));
+		/* somebody else retried it in this moment */
+		refuse_transition(task_id, TASK_PENDING, "retry", "It has not ended.");
+	}
+	effect_ready(call->db, capability->lane_id, 1);
+}
+
+/* Another priority; a waiting task is ranked anew, as if enqueued with it. */
+void
+task_set_priority(Call *call, int64 task_id, int32 priority)
+{
+	TaskRow		task;
+	int64		aging_interval;
+
+	lock_live(call, task_id, "change the priority of", &task);
+	aging_interval = capability_require(call, task.capability)->aging_interval;
+	/* run_at moves with retries, the rank does not: shift it by the difference */
+	task_store_set_rank(task_id, priority,
+						task.rank + (task.priority - priority) * aging_interval);
+	if (task.status == TASK_PENDING)
+		effect_ready(call->db, task.lane_id, 1);
+}

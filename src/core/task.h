@@ -1,0 +1,30 @@
+/*
+ * core/task.h
+ *		Tasks as producers see them.
+ */
+#ifndef AINS_TASK_H
+#define AINS_TASK_H
+
+#include "ains.h"
+
+#include "core/call.h"
+#include "store/task_store.h"
+
+typedef enum OnConflict
+{
+	CONFLICT_RETURN,
+	CONFLICT_REFUSE,
+	CONFLICT_REPLACE
+} OnConflict;
+
+extern int64 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict);
+extern int64 *task_enqueue_batch(Call *call, NewTask *common, Datum payloads,
+								 const int32 *priorities, char **unique_keys, int count);
+extern TaskStatus task_cancel(Call *call, int64 task_id, const char *reason);
+extern void task_retry(Call *call, int64 task_id);
+extern void task_set_priority(Call *call, int64 task_id, int32 priority);
+extern void task_require_visible(Call *call, int64 task_id, Oid enqueued_by,
+								 const char *agent_id);
+extern void task_refuse_unknown(int64 task_id) pg_attribute_noreturn();
+
+#endif							/* AINS_TASK_H */

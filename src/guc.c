@@ -1,0 +1,113 @@
+/*
+ * guc.c
+ *		The settings, as data. A test compares docs/settings.md with them.
+ */
+#include "guc.h"
+
+#include <limits.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+int			ains_default_lease;
+int			ains_heartbeat_timeout;
+int			ains_retention;
+int			ains_agent_retention;
+int			ains_sweep_max_nap;
+int			ains_audit_interval;
+int			ains_max_payload;
+bool		ains_auto_create_capabilities;
+char	   *ains_databases;
+int			ains_max_agents;
+int			ains_max_databases;
+bool		ains_enable_test_clock;
+
+typedef struct IntSetting
+{
+	const char *name;
+	const char *short_desc;
+	const char *long_desc;
+	int		   *variable;
+	int			boot;
+	int			min;
+	int			max;
+	GucContext	context;
+	int			flags;
+} IntSetting;
+
+#define MINUTES_PER_DAY		(24 * 60)
+
+static const IntSetting int_settings[] = {
+	{"ains.default_lease",
+		"Length of a lease when neither the claim nor the capability says one.", NULL,
+	&ains_default_lease, 300, 1, 30 * SECS_PER_DAY, PGC_SUSET, GUC_UNIT_S},
+	{"ains.heartbeat_timeout",
+		"An agent that has not beaten for this long is dead, unless it registered with another limit.", NULL,
+	&ains_heartbeat_timeout, 90, 1, SECS_PER_DAY, PGC_SIGHUP, GUC_UNIT_S},
+	{"ains.retention",
+		"How long finished tasks are kept.", "Whole days of history are dropped at once.",
+	&ains_retention, 7 * MINUTES_PER_DAY, MINUTES_PER_DAY, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
+	{"ains.agent_retention",
+		"How long stopped and dead agents stay registered.", NULL,
+	&ains_agent_retention, MINUTES_PER_DAY, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MIN},
+	{"ains.sweep_max_nap",
+		"The longest time the sweeper sleeps.",
+		"It wakes by itself for whatever is due; this bounds what a lost wake-up could cost.",
+	&ains_sweep_max_nap, 60 * 1000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS},
+	{"ains.audit_interval",
+		"How often the sweeper compares shared memory with the tables.", NULL,
+	&ains_audit_interval, 60, 1, SECS_PER_DAY, PGC_SIGHUP, GUC_UNIT_S},
+	{"ains.max_payload",
+		"The largest payload, metadata, checkpoint or result of a task.", NULL,
+	&ains_max_payload, 16 * 1024, 1, 256 * 1024, PGC_SUSET, GUC_UNIT_KB},
+};
+
+static const IntSetting preload_settings[] = {
+	{"ains.max_agents",
+		"Agents of all databases that shared memory has room for.", NULL,
+	&ains_max_agents, 10000, 16, 1000000, PGC_POSTMASTER, 0},
+	{"ains.max_databases",
+		"Databases of this server that can use ains at the same time.", NULL,
+	&ains_max_databases, 16, 1, 1000, PGC_POSTMASTER, 0},
+};
+
+static void
+define_int(const IntSetting *s)
+{
+	DefineCustomIntVariable(s->name, s->short_desc, s->long_desc, s->variable,
+							s->boot, s->min, s->max, s->context, s->flags,
+							NULL, NULL, NULL);
+}
+
+/*
+ * Defines the settings. Those that size shared memory exist only when the
+ * library is preloaded, since they could not take effect otherwise.
+ */
+void
+guc_init(void)
+{
+	for (int i = 0; i < lengthof(int_settings); i++)
+		define_int(&int_settings[i]);
+
+	DefineCustomBoolVariable("ains.auto_create_capabilities",
+							 "Whether enqueue and register_agent create a capability they see for the first time.",
+							 NULL, &ains_auto_create_capabilities, true,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("ains.databases",
+							   "Comma-separated names of the databases in which a sweeper may run.",
+							   "Empty: all that have the extension.",
+							   &ains_databases, "", PGC_SIGHUP, GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
+
+	if (process_shared_preload_libraries_in_progress)
+	{
+		for (int i = 0; i < lengthof(preload_settings); i++)
+			define_int(&preload_settings[i]);
+		DefineCustomBoolVariable("ains.enable_test_clock",
+								 "Whether ains_internal.advance_clock works: for tests, never in production.",
+								 NULL, &ains_enable_test_clock, false,
+								 PGC_POSTMASTER, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	}
+
+	MarkGUCPrefixReserved("ains");
+}

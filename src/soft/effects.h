@@ -1,0 +1,52 @@
+/*
+ * soft/effects.h
+ *		What the end of a transaction does to the soft state. Shared memory
+ *		knows only what is committed: a call that changes a table registers
+ *		here what follows from it.
+ *
+ * Effects form a stack: those of a subtransaction that aborts are dropped, or
+ * done if they are for an abort. All memory is reserved when an effect is
+ * registered, so that doing it cannot fail. A transaction with effects cannot
+ * be prepared (0A000).
+ */
+#ifndef AINS_EFFECTS_H
+#define AINS_EFFECTS_H
+
+#include "ains.h"
+
+#include "soft/roster.h"
+#include "soft/shmem.h"
+
+extern void effects_init(void);
+
+/* At commit. */
+extern void effect_wake_at(DbState *db, TimestampTz at);
+extern void effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts);
+extern void effect_agent_gone(DbState *db, const char *agent_id);
+extern void effect_held(DbState *db, const char *agent_id, int64 task_id, int delta);
+extern void effect_cancel_requested(DbState *db, const char *agent_id);
+extern void effect_attach(DbState *db, const char *agent_id, int64 incarnation);
+extern void effect_detach(DbState *db, const char *agent_id);
+extern void effect_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects);
+extern void effect_finished(DbState *db, int64 task_id);
+extern void effect_policy_changed(DbState *db);
+extern void effect_shelves(DbState *db, DateADT first, DateADT last);
+extern void effect_extension_created(Oid database);
+
+/* At commit or abort. */
+extern void effect_release_database(Oid database);
+
+/* At abort. */
+extern void effect_unswept(DbState *db, TimestampTz at);
+
+/* A task is claimable: at commit if it is made so, at abort if it was claimed. */
+extern void effect_ready(DbState *db, int32 lane_id, int64 count);
+extern void effect_claimed(DbState *db, int32 lane_id, int64 count);
+
+/* What this transaction will do to an agent, if anything. */
+extern bool effects_pending_agent(DbState *db, const char *agent_id,
+								  AgentFacts *facts, bool *gone);
+extern bool effects_policy_pending(void);
+extern bool effects_shelves_pending(void);
+
+#endif							/* AINS_EFFECTS_H */

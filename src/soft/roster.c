@@ -1,0 +1,575 @@
+/*
+ * soft/roster.c
+ *		The roster of agents in shared memory.
+ *
+ * A fixed array of slots, found through hash chains. The roster lock guards
+ * which slot belongs to whom: shared to look, exclusive to add or remove. A
+ * slot's own spinlock guards what is in it. Order: roster lock, then slot.
+ */
+#include "soft/roster.h"
+
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "clock.h"
+#include "errors.h"
+#include "guc.h"
+#include "policy.h"
+
+#define NO_SLOT		(-1)
+
+typedef struct AgentSlot
+{
+	int32		next;			/* in its chain or the free list; roster lock */
+	int32		db_number;		/* NO_SLOT: free; roster lock */
+	char		agent_id[AINS_NAME_SIZE];	/* roster lock */
+	slock_t		mutex;			/* guards the rest */
+	int			attached_pid;	/* backend it is tied to; 0: none */
+	AgentFacts	facts;
+	AgentBeats	beats;
+} AgentSlot;
+
+typedef struct Roster
+{
+	int32		size;
+	int32		free;			/* first free slot; roster lock */
+	AgentSlot	slots[FLEXIBLE_ARRAY_MEMBER];
+	/* followed by int32 chains[size] */
+} Roster;
+
+static Roster *roster;
+
+/* True once this backend has promised to say when it ends. */
+static bool exit_registered = false;
+/* How many agents this backend has attached, so that others skip the scan. */
+static int	attached_count = 0;
+
+Size
+roster_size(void)
+{
+	return add_size(add_size(offsetof(Roster, slots),
+							 mul_size(ains_max_agents, sizeof(AgentSlot))),
+					mul_size(ains_max_agents, sizeof(int32)));
+}
+
+static inline int32 *
+chains(void)
+{
+	return (int32 *) &roster->slots[roster->size];
+}
+
+void
+roster_shmem_init(void)
+{
+	bool		found;
+
+	roster = ShmemInitStruct("ains roster", roster_size(), &found);
+	if (found)
+		return;
+	roster->size = ains_max_agents;
+	roster->free = 0;
+	for (int32 i = 0; i < roster->size; i++)
+	{
+		AgentSlot  *slot = &roster->slots[i];
+
+		memset(slot, 0, sizeof(AgentSlot));
+		slot->next = i + 1 < roster->size ? i + 1 : NO_SLOT;
+		slot->db_number = NO_SLOT;
+		SpinLockInit(&slot->mutex);
+		chains()[i] = NO_SLOT;
+	}
+}
+
+static int32 *
+chain_of(int db_number, const char *agent_id)
+{
+	uint32		hash = hash_combine(hash_bytes((const unsigned char *) agent_id,
+											   strlen(agent_id)),
+									murmurhash32(db_number));
+
+	return &chains()[hash % roster->size];
+}
+
+/* Needs the roster lock. */
+static AgentSlot *
+find_slot(DbState *db, const char *agent_id)
+{
+	int			db_number = shmem_db_number(db);
+
+	for (int32 i = *chain_of(db_number, agent_id); i != NO_SLOT; i = roster->slots[i].next)
+	{
+		AgentSlot  *slot = &roster->slots[i];
+
+		if (slot->db_number == db_number && strcmp(slot->agent_id, agent_id) == 0)
+			return slot;
+	}
+	return NULL;
+}
+
+/* Needs the roster lock, exclusively. */
+static void
+free_slot(AgentSlot *slot)
+{
+	int32		index = slot - roster->slots;
+	int32	   *link = chain_of(slot->db_number, slot->agent_id);
+
+	while (*link != index)
+		link = &roster->slots[*link].next;
+	*link = slot->next;
+	slot->next = roster->free;
+	slot->db_number = NO_SLOT;
+	roster->free = index;
+}
+
+/* Needs the roster lock, exclusively; NULL when full. The slot is zeroed. */
+static AgentSlot *
+take_slot(DbState *db, const char *agent_id)
+{
+	int32		index = roster->free;
+	AgentSlot  *slot;
+	int32	   *chain;
+
+	if (index == NO_SLOT)
+		return NULL;
+	slot = &roster->slots[index];
+	roster->free = slot->next;
+	slot->db_number = shmem_db_number(db);
+	strlcpy(slot->agent_id, agent_id, AINS_NAME_SIZE);
+	chain = chain_of(slot->db_number, agent_id);
+	slot->next = *chain;
+	*chain = index;
+	slot->attached_pid = 0;
+	memset(&slot->facts, 0, sizeof(slot->facts));
+	memset(&slot->beats, 0, sizeof(slot->beats));
+	return slot;
+}
+
+/* An agent nobody misses: not expected to beat and without leases. */
+static bool
+is_idle(AgentSlot *slot)
+{
+	AgentStatus status = policy_agent_status(slot->facts.wanted, slot->facts.health,
+											 slot->facts.dead);
+
+	return (status == AGENT_INACTIVE || status == AGENT_DEAD) &&
+		slot->beats.active_tasks <= 0;
+}
+
+/* Needs the roster lock, exclusively. False: full of agents that are needed. */
+static bool
+make_room(void)
+{
+	for (int32 i = 0; roster->free == NO_SLOT && i < roster->size; i++)
+		if (is_idle(&roster->slots[i]))
+			free_slot(&roster->slots[i]);
+	return roster->free != NO_SLOT;
+}
+
+static void
+copy_out(AgentSlot *slot, AgentView *view)
+{
+	strlcpy(view->agent_id, slot->agent_id, AINS_NAME_SIZE);
+	view->facts = slot->facts;
+	view->beats = slot->beats;
+}
+
+/* Copies what is known of an agent; false if it is not in the roster. */
+bool
+roster_find(DbState *db, const char *agent_id, AgentView *view)
+{
+	AgentSlot  *slot;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	slot = find_slot(db, agent_id);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		copy_out(slot, view);
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return slot != NULL;
+}
+
+/*
+ * Notes a sign of life and copies what is known, after it; false if the agent
+ * is not in the roster.
+ */
+bool
+roster_beat(DbState *db, const char *agent_id, const AinsTime *now, AgentView *view)
+{
+	AgentSlot  *slot;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	slot = find_slot(db, agent_id);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		slot->beats.alive_mono = Max(slot->beats.alive_mono, now->mono);
+		slot->beats.last_beat = Max(slot->beats.last_beat, now->wall);
+		copy_out(slot, view);
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return slot != NULL;
+}
+
+/*
+ * The same for a call of heartbeat(): also notes the call, and the activity
+ * unless NULL. view->beats.last_heartbeat is that of the call before this one.
+ */
+bool
+roster_heartbeat(DbState *db, const char *agent_id, const AinsTime *now,
+				 const char *activity, AgentView *view)
+{
+	char		cut[AINS_ACTIVITY_SIZE];
+	AgentSlot  *slot;
+
+	if (activity != NULL)
+	{
+		int			len = pg_mbcliplen(activity, strlen(activity), AINS_ACTIVITY_SIZE - 1);
+
+		memcpy(cut, activity, len);
+		cut[len] = '\0';
+	}
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	slot = find_slot(db, agent_id);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		if (activity != NULL)
+			strlcpy(slot->beats.activity, cut, AINS_ACTIVITY_SIZE);
+		slot->beats.alive_mono = Max(slot->beats.alive_mono, now->mono);
+		slot->beats.last_beat = Max(slot->beats.last_beat, now->wall);
+		copy_out(slot, view);
+		slot->beats.last_heartbeat = now->wall;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return slot != NULL;
+}
+
+/* Whether one more agent can be registered; forgets an idle one if need be. */
+bool
+roster_make_room(void)
+{
+	bool		room;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	room = make_room();
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return room;
+}
+
+/*
+ * Adds an agent whose row was read, as if it had beaten now, unless it is
+ * there already. Raises NS008 when the roster is full of agents in use.
+ */
+void
+roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
+			int32 active_tasks, uint64 held_hash, const AinsTime *now)
+{
+	AgentSlot  *slot;
+	bool		room = true;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	slot = find_slot(db, agent_id);
+	if (slot == NULL)
+	{
+		room = make_room();
+		if (room)
+		{
+			slot = take_slot(db, agent_id);
+			slot->facts = *facts;
+			slot->beats.active_tasks = active_tasks;
+			slot->beats.held_hash = held_hash;
+			slot->beats.alive_mono = now->mono;
+			/* it may hold a task whose cancel was requested: let it look */
+			slot->beats.cancel_requested = true;
+		}
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	if (!room)
+		ereport(ERROR,
+				(errcode(AINS_LIMIT_EXCEEDED),
+				 errmsg("too many agents"),
+				 errdetail("There is room for %d agents, and all of them are in use.",
+						   ains_max_agents),
+				 errhint("Increase the setting \"%s\" and restart the server.",
+						 "ains.max_agents")));
+}
+
+/*
+ * Steps through the agents of a database: start with *position = 0, go on
+ * while it returns true. Agents that come and go meanwhile may be missed.
+ */
+bool
+roster_next(DbState *db, int *position, AgentView *view)
+{
+	int			db_number = shmem_db_number(db);
+	bool		found = false;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	while (!found && *position < roster->size)
+	{
+		AgentSlot  *slot = &roster->slots[(*position)++];
+
+		if (slot->db_number != db_number)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		copy_out(slot, view);
+		SpinLockRelease(&slot->mutex);
+		found = true;
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return found;
+}
+
+/* The agent's own limit of silence, or the setting, in microseconds. */
+int64
+roster_timeout(const AgentFacts *facts)
+{
+	return facts->heartbeat_timeout >= 0 ? facts->heartbeat_timeout
+		: ains_heartbeat_timeout * USECS_PER_SEC;
+}
+
+/*
+ * When the first of the agents will have been silent for too long, by the wall
+ * clock of now; "now" itself if a connection that ended waits to be handled.
+ */
+TimestampTz
+roster_next_deadline(DbState *db, const AinsTime *now)
+{
+	int			db_number = shmem_db_number(db);
+	TimestampTz earliest = PG_INT64_MAX;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	for (int32 i = 0; i < roster->size; i++)
+	{
+		AgentSlot  *slot = &roster->slots[i];
+		AgentStatus status;
+
+		if (slot->db_number != db_number)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		status = policy_agent_status(slot->facts.wanted, slot->facts.health, slot->facts.dead);
+		if (slot->beats.disconnects != slot->beats.disconnects_handled)
+			earliest = Min(earliest, now->wall);
+		if (status != AGENT_INACTIVE && status != AGENT_DEAD)
+			earliest = Min(earliest, now->wall + slot->beats.alive_mono - now->mono +
+						   roster_timeout(&slot->facts));
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return earliest;
+}
+
+/* Treats every agent of a database as if it had beaten now. */
+void
+roster_grace(DbState *db, const AinsTime *now)
+{
+	int			db_number = shmem_db_number(db);
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	for (int32 i = 0; i < roster->size; i++)
+	{
+		AgentSlot  *slot = &roster->slots[i];
+
+		if (slot->db_number != db_number)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		slot->beats.alive_mono = Max(slot->beats.alive_mono, now->mono);
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+}
+
+/* Forgets the agents of a database whose extension is gone. */
+void
+roster_forget_db(int db_number)
+{
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	for (int32 i = 0; i < roster->size; i++)
+		if (roster->slots[i].db_number == db_number)
+			free_slot(&roster->slots[i]);
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+}
+
+/* As SQL's hashint8extended(task_id, 0), so that queries can compute it. */
+uint64
+roster_task_hash(int64 task_id)
+{
+	return DatumGetUInt64(DirectFunctionCall2(hashint8extended, Int64GetDatum(task_id),
+											  Int64GetDatum(0)));
+}
+
+/* Runs `code` with `slot` set and locked, if the agent is in the roster. */
+#define WITH_SLOT(db, agent_id, code) \
+	do { \
+		AgentSlot  *slot; \
+		LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED); \
+		slot = find_slot(db, agent_id); \
+		if (slot != NULL) \
+		{ \
+			SpinLockAcquire(&slot->mutex); \
+			code; \
+			SpinLockRelease(&slot->mutex); \
+		} \
+		LWLockRelease(shmem_lock(LOCK_ROSTER)); \
+	} while (0)
+
+/*
+ * Corrects the count of leases after they were read from the table, unless it
+ * changed since `seen` was copied.
+ */
+void
+roster_correct_held(DbState *db, const AgentView *seen, int32 active_tasks, uint64 held_hash)
+{
+	WITH_SLOT(db, seen->agent_id,
+			  if (slot->beats.active_tasks == seen->beats.active_tasks &&
+				  slot->beats.held_hash == seen->beats.held_hash)
+			  {
+				  slot->beats.active_tasks = active_tasks;
+				  slot->beats.held_hash = held_hash;
+			  });
+}
+
+/* No task the agent holds waits for its cancel to be noticed. */
+void
+roster_clear_cancel(DbState *db, const char *agent_id)
+{
+	WITH_SLOT(db, agent_id, slot->beats.cancel_requested = false);
+}
+
+/*
+ * The row changed. A new incarnation starts with a clean slate. An agent that
+ * is new is added if there is room; if not, it is loaded when it is needed.
+ */
+void
+roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
+{
+	AinsTime	now = clock_read();
+	AgentSlot  *slot;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	slot = find_slot(db, agent_id);
+	if (slot == NULL && make_room())
+		slot = take_slot(db, agent_id);
+	if (slot != NULL)
+	{
+		SpinLockAcquire(&slot->mutex);
+		if (slot->facts.incarnation != facts->incarnation)
+		{
+			slot->attached_pid = 0;
+			slot->beats.disconnects_handled = slot->beats.disconnects;
+			slot->beats.last_heartbeat = 0;
+			slot->beats.activity[0] = '\0';
+			slot->beats.alive_mono = now.mono;
+			slot->beats.last_beat = now.wall;
+		}
+		slot->facts = *facts;
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+}
+
+void
+roster_remove(DbState *db, const char *agent_id)
+{
+	AgentSlot  *slot;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	slot = find_slot(db, agent_id);
+	if (slot != NULL)
+		free_slot(slot);
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+}
+
+/* The agent got (or, below zero, lost) so many leases; XOR of their hashes. */
+void
+roster_held(DbState *db, const char *agent_id, int delta, uint64 hash)
+{
+	WITH_SLOT(db, agent_id,
+			  slot->beats.active_tasks += delta;
+			  slot->beats.held_hash ^= hash);
+}
+
+/* A task the agent holds shall be cancelled: its next heartbeat tells it. */
+void
+roster_cancel_requested(DbState *db, const char *agent_id)
+{
+	WITH_SLOT(db, agent_id, slot->beats.cancel_requested = true);
+}
+
+/*
+ * This backend ends: the agents it had attached lost their connection. Runs
+ * after the abort of its transaction, so nothing it holds is in the way.
+ */
+static void
+detach_all(int code, Datum arg)
+{
+	if (attached_count == 0)
+		return;
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
+	for (int32 i = 0; i < roster->size; i++)
+	{
+		AgentSlot  *slot = &roster->slots[i];
+
+		if (slot->db_number == NO_SLOT)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		if (slot->attached_pid == MyProcPid)
+		{
+			slot->attached_pid = 0;
+			slot->beats.disconnects++;
+		}
+		SpinLockRelease(&slot->mutex);
+	}
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	db_wake_all();
+}
+
+/* Ties the agent to this backend, if it is still this incarnation. */
+void
+roster_attach(DbState *db, const char *agent_id, int64 incarnation)
+{
+	WITH_SLOT(db, agent_id,
+			  if (slot->facts.incarnation == incarnation)
+			  {
+				  slot->attached_pid = MyProcPid;
+				  slot->beats.disconnects_handled = slot->beats.disconnects;
+				  attached_count++;
+			  });
+}
+
+/* Must be called once before roster_attach; may fail. */
+void
+roster_prepare_attach(void)
+{
+	if (!exit_registered)
+	{
+		on_shmem_exit(detach_all, (Datum) 0);
+		exit_registered = true;
+	}
+}
+
+void
+roster_detach(DbState *db, const char *agent_id)
+{
+	WITH_SLOT(db, agent_id,
+			  if (slot->attached_pid == MyProcPid)
+			  slot->attached_pid = 0);
+}
+
+/* The leases it had when its connection ended that often are taken back. */
+void
+roster_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects)
+{
+	WITH_SLOT(db, agent_id, slot->beats.disconnects_handled = disconnects);
+}

@@ -1,0 +1,346 @@
+/*
+ * soft/shmem.c
+ *		Allocation of the shared memory, and what it knows of each database.
+ */
+#include "soft/shmem.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+
+#include "clock.h"
+#include "errors.h"
+#include "guc.h"
+#include "soft/roster.h"
+#include "soft/waiters.h"
+#include "soft/workers.h"
+
+typedef struct Shared
+{
+	ClockOffsets clock;
+	int			ndbs;
+	DbState		dbs[FLEXIBLE_ARRAY_MEMBER];
+} Shared;
+
+static Shared *shared;			/* NULL: not preloaded */
+static LWLockPadded *locks;
+
+static shmem_request_hook_type previous_request_hook;
+static shmem_startup_hook_type previous_startup_hook;
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(Shared, dbs), mul_size(ains_max_databases, sizeof(DbState)));
+}
+
+static void
+request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(roster_size());
+	RequestAddinShmemSpace(waiters_size());
+	RequestAddinShmemSpace(workers_size());
+	RequestNamedLWLockTranche("ains", LOCK_COUNT);
+}
+
+static void
+startup(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	locks = GetNamedLWLockTranche("ains");
+	shared = ShmemInitStruct("ains", shared_size(), &found);
+	clock_shmem_init(&shared->clock, found);
+	if (!found)
+	{
+		shared->ndbs = ains_max_databases;
+		for (int i = 0; i < shared->ndbs; i++)
+		{
+			DbState    *db = &shared->dbs[i];
+
+			memset(db, 0, sizeof(DbState));
+			pg_atomic_init_u64(&db->policy_generation, 0);
+			pg_atomic_init_u64(&db->next_token, 0);
+			pg_atomic_init_u64(&db->token_ceiling, 0);
+			SpinLockInit(&db->mutex);
+		}
+	}
+	roster_shmem_init();
+	waiters_shmem_init();
+	workers_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Installs the shared memory hooks; for _PG_init, while preloading. */
+void
+shmem_init(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}
+
+/* False: the library is not in shared_preload_libraries. */
+bool
+shmem_ready(void)
+{
+	return shared != NULL;
+}
+
+LWLock *
+shmem_lock(int which)
+{
+	return &locks[which].lock;
+}
+
+static DbState *
+find_db(Oid database, Oid task_relid)
+{
+	for (int i = 0; i < shared->ndbs; i++)
+	{
+		DbState    *db = &shared->dbs[i];
+
+		if (db->task_relid == task_relid && db->database == database)
+			return db;
+	}
+	return NULL;
+}
+
+/*
+ * The soft state of an installation, made unborn at the first call. Takes the
+ * ains lock. Raises NS008 when ains.max_databases are in use.
+ */
+DbState *
+shmem_db(Oid database, Oid task_relid)
+{
+	/* an entry keeps its place, so the last answer is almost always right */
+	static DbState *last = NULL;
+	DbState    *db;
+
+	if (last != NULL && last->task_relid == task_relid && last->database == database)
+		return last;
+
+	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
+	db = find_db(database, task_relid);
+	if (db == NULL)
+	{
+		for (int i = 0; i < shared->ndbs && db == NULL; i++)
+			if (!OidIsValid(shared->dbs[i].task_relid) || shared->dbs[i].retired ||
+				shared->dbs[i].database == database)
+				db = &shared->dbs[i];
+		if (db == NULL)
+		{
+			LWLockRelease(shmem_lock(LOCK_DATABASES));
+			ereport(ERROR,
+					(errcode(AINS_LIMIT_EXCEEDED),
+					 errmsg("too many databases use ains"),
+					 errdetail("There is room for %d of them.", shared->ndbs),
+					 errhint("Increase the setting \"%s\" and restart the server.",
+							 "ains.max_databases")));
+		}
+		roster_forget_db(db - shared->dbs);
+		pg_atomic_write_u64(&db->next_token, 0);
+		pg_atomic_write_u64(&db->token_ceiling, 0);
+		pg_atomic_fetch_add_u64(&db->policy_generation, 1);
+		SpinLockAcquire(&db->mutex);
+		db->sweeper_wakes_at = 0;
+		db->swept_until = PG_INT64_MIN;
+		db->pass_planned = 0;
+		db->first_shelf = db->last_shelf = NO_SHELF;
+		SpinLockRelease(&db->mutex);
+		db->retired = false;
+		db->database = database;
+		db->task_relid = task_relid;
+	}
+	LWLockRelease(shmem_lock(LOCK_DATABASES));
+	last = db;
+	return db;
+}
+
+/* The extension is gone: lets another database have the entry. */
+void
+shmem_db_retire(DbState *db)
+{
+	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
+	db->retired = true;
+	LWLockRelease(shmem_lock(LOCK_DATABASES));
+}
+
+/* A small number for keys in other shared structures. */
+int
+shmem_db_number(const DbState *db)
+{
+	return db - shared->dbs;
+}
+
+/* The sweeper of a database says where it can be woken; NULL when it ends. */
+void
+db_set_sweeper(DbState *db, Latch *latch)
+{
+	SpinLockAcquire(&db->mutex);
+	db->sweeper = latch;
+	SpinLockRelease(&db->mutex);
+}
+
+static void
+wake_if(DbState *db, TimestampTz at)
+{
+	Latch	   *latch = NULL;
+
+	SpinLockAcquire(&db->mutex);
+	if (at < db->sweeper_wakes_at)
+	{
+		latch = db->sweeper;
+		db->sweeper_wakes_at = at;	/* the others need not set it again */
+	}
+	SpinLockRelease(&db->mutex);
+	/* latches of processes are never freed, so a stale one wakes somebody for nothing */
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/*
+ * A row with this wake_at is visible now: the sweeper must look at it then,
+ * and must not believe it has seen everything before.
+ */
+void
+db_wake_at(DbState *db, TimestampTz at)
+{
+	db_lower_swept(db, at);
+	wake_if(db, at);
+}
+
+/* Something that only the sweeper can do waits. */
+void
+db_wake_now(DbState *db)
+{
+	wake_if(db, PG_INT64_MIN);
+}
+
+/* Wakes every sweeper: the clock was moved. */
+void
+db_wake_all(void)
+{
+	for (int i = 0; i < shared->ndbs; i++)
+		if (OidIsValid(shared->dbs[i].task_relid))
+			db_wake_now(&shared->dbs[i]);
+}
+
+/*
+ * The sweeper is about to look for what is due, and will sleep until `at`. It
+ * calls this before it looks, so that a commit from now on wakes it.
+ */
+void
+db_sweeper_sleeps_until(DbState *db, TimestampTz at)
+{
+	SpinLockAcquire(&db->mutex);
+	db->sweeper_wakes_at = at;
+	SpinLockRelease(&db->mutex);
+}
+
+/*
+ * A sweep takes everything up to `until`: returns where it has to begin. It is
+ * called before the sweep's snapshot is taken, so that a commit which the
+ * snapshot misses lowers the mark again. Who does not finish lowers it too.
+ */
+TimestampTz
+db_take_unswept(DbState *db, TimestampTz until)
+{
+	TimestampTz from;
+
+	SpinLockAcquire(&db->mutex);
+	from = db->swept_until;
+	db->swept_until = Max(from, until);
+	SpinLockRelease(&db->mutex);
+	return from;
+}
+
+/* The sweeper says when its next pass shall begin, by the monotonic clock. */
+void
+db_plan_pass(DbState *db, int64 mono)
+{
+	SpinLockAcquire(&db->mutex);
+	db->pass_planned = mono;
+	SpinLockRelease(&db->mutex);
+}
+
+/*
+ * A pass of the sweeper begins: by how many microseconds it is too late, or by
+ * how many the wall clock was stepped since the last pass, whichever is more.
+ */
+int64
+db_note_pass(DbState *db, const AinsTime *now)
+{
+	int64		gap = now->wall - now->mono;
+	int64		late = 0;
+
+	SpinLockAcquire(&db->mutex);
+	if (db->pass_planned != 0)
+		late = Max(now->mono - db->pass_planned, labs(gap - db->clock_gap));
+	db->clock_gap = gap;
+	SpinLockRelease(&db->mutex);
+	return late;
+}
+
+/* The test clock was moved as if time had passed: no sweeper is late by that. */
+void
+db_shift_plans(int64 wall_us, int64 mono_us)
+{
+	for (int i = 0; i < shared->ndbs; i++)
+	{
+		DbState    *db = &shared->dbs[i];
+
+		SpinLockAcquire(&db->mutex);
+		if (db->pass_planned != 0)
+			db->pass_planned += mono_us;
+		db->clock_gap += wall_us - mono_us;
+		SpinLockRelease(&db->mutex);
+	}
+}
+
+/* There may be an unseen row with this wake_at. */
+void
+db_lower_swept(DbState *db, TimestampTz at)
+{
+	SpinLockAcquire(&db->mutex);
+	db->swept_until = Min(db->swept_until, at);
+	SpinLockRelease(&db->mutex);
+}
+
+TimestampTz
+db_swept_until(DbState *db)
+{
+	TimestampTz until;
+
+	SpinLockAcquire(&db->mutex);
+	until = db->swept_until;
+	SpinLockRelease(&db->mutex);
+	return until;
+}
+
+/* The days that have shelves; NO_SHELF when not known. */
+void
+db_get_shelves(DbState *db, DateADT *first, DateADT *last)
+{
+	SpinLockAcquire(&db->mutex);
+	*first = db->first_shelf;
+	*last = db->last_shelf;
+	SpinLockRelease(&db->mutex);
+}
+
+void
+db_set_shelves(DbState *db, DateADT first, DateADT last)
+{
+	SpinLockAcquire(&db->mutex);
+	db->first_shelf = first;
+	db->last_shelf = last;
+	SpinLockRelease(&db->mutex);
+}

@@ -1,0 +1,85 @@
+/*
+ * soft/shmem.h
+ *		The shared memory of ains: one DbState for each database that has the
+ *		extension, beside the roster and the waiters.
+ *
+ * All of it is soft state: cheap to lose, rebuilt from the tables.
+ */
+#ifndef AINS_SHMEM_H
+#define AINS_SHMEM_H
+
+#include "ains.h"
+
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/s_lock.h"
+#include "storage/spin.h"
+#include "utils/date.h"
+
+/* No shelf is known yet. */
+#define NO_SHELF	PG_INT32_MIN
+
+/*
+ * Soft state of one installation. Keyed by the database and the OID of
+ * ains.task, so that a dropped and re-created extension meets nothing old.
+ * An entry is taken under the ains lock, exclusively, and keeps its place;
+ * one whose extension is gone is retired and may be taken again.
+ */
+typedef struct DbState
+{
+	Oid			database;		/* these two: the ains lock */
+	Oid			task_relid;		/* InvalidOid: free */
+	bool		retired;
+
+	/* Changes whenever a capability's policy or an agent's capabilities do. */
+	pg_atomic_uint64 policy_generation;
+	/* The next lease token, and the one that may not be reached; 0: unborn. */
+	pg_atomic_uint64 next_token;
+	pg_atomic_uint64 token_ceiling;
+
+	slock_t		mutex;			/* guards the rest; held for a few loads */
+	Latch	   *sweeper;		/* of the running sweeper, or NULL */
+	TimestampTz sweeper_wakes_at;	/* when it will look by itself */
+	TimestampTz swept_until;	/* no row with an earlier wake_at is unseen */
+	int64		pass_planned;	/* monotonic: when the sweeper meant to look; 0: never */
+	int64		clock_gap;		/* wall - monotonic at its last pass */
+	DateADT		first_shelf;	/* the latest unbroken run of shelves */
+	DateADT		last_shelf;		/* NO_SHELF: ask the catalog */
+} DbState;
+
+extern void shmem_init(void);
+extern bool shmem_ready(void);
+extern LWLock *shmem_lock(int which);
+
+/* Locks of the tranche "ains"; no code holds two of them at once. */
+enum
+{
+	LOCK_DATABASES,
+	LOCK_ROSTER,
+	LOCK_WAITERS,
+	LOCK_LAUNCHER,
+	LOCK_COUNT
+};
+
+extern DbState *shmem_db(Oid database, Oid task_relid);
+extern void shmem_db_retire(DbState *db);
+extern int	shmem_db_number(const DbState *db);
+
+/* The sweeper's alarm clock. */
+extern void db_set_sweeper(DbState *db, Latch *latch);
+extern void db_wake_at(DbState *db, TimestampTz at);
+extern void db_wake_now(DbState *db);
+extern void db_sweeper_sleeps_until(DbState *db, TimestampTz at);
+extern TimestampTz db_take_unswept(DbState *db, TimestampTz until);
+extern void db_lower_swept(DbState *db, TimestampTz at);
+extern TimestampTz db_swept_until(DbState *db);
+extern void db_wake_all(void);
+extern void db_plan_pass(DbState *db, int64 mono);
+extern int64 db_note_pass(DbState *db, const AinsTime *now);
+extern void db_shift_plans(int64 wall_us, int64 mono_us);
+
+extern void db_get_shelves(DbState *db, DateADT *first, DateADT *last);
+extern void db_set_shelves(DbState *db, DateADT first, DateADT last);
+
+#endif							/* AINS_SHMEM_H */

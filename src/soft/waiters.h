@@ -1,0 +1,31 @@
+/*
+ * soft/waiters.h
+ *		Who sleeps until there is something to do: one place for each backend.
+ *
+ * A waiter registers, then looks for itself, then sleeps on its latch; whoever
+ * commits something it waits for sets that latch. No polling, no NOTIFY.
+ */
+#ifndef AINS_WAITERS_H
+#define AINS_WAITERS_H
+
+#include "ains.h"
+
+#include "soft/shmem.h"
+
+/* A waiter for more lanes than this wakes for any. */
+#define WAITER_MAX_LANES	32
+
+extern Size waiters_size(void);
+extern void waiters_shmem_init(void);
+
+extern void waiter_for_lanes(DbState *db, const int32 *lanes, int count);
+extern void waiter_for_task(DbState *db, int64 task_id);
+extern bool waiter_woken(void);
+extern void waiter_end(void);
+
+/* These cannot fail; effects.c calls them. */
+extern void waiters_wake_lane(DbState *db, int32 lane_id, int64 count);
+extern void waiters_wake_task(DbState *db, int64 task_id);
+extern void waiters_wake_db(DbState *db);
+
+#endif							/* AINS_WAITERS_H */

@@ -1,0 +1,435 @@
+/*
+ * store/history_store.c
+ *		Finished tasks and failed attempts.
+ *
+ * As in task_store.c: one statement each, results in the caller's context.
+ */
+#include "store/history_store.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+
+#include "policy.h"
+#include "query.h"
+
+/* Columns that both tables have under the same name. */
+#define SHARED_COLUMNS \
+	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
+	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
+	" unique_key, payload, metadata, checkpoint"
+
+/*
+ * Completes a task whose lease the token holds and whose cancel was not
+ * requested, in one statement: out of ains.task, into history if the
+ * capability keeps one. False, and nothing changed, if there is no such row.
+ */
+bool
+history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
+					   TimestampTz now, DateADT shelf, Completed *completed)
+{
+	static SavedQuery complete = {
+		"WITH gone AS ("
+		" DELETE FROM ains.task WHERE task_id = $1 AND lease_token = $2 AND status = 'ACTIVE'"
+		"  AND cancel_requested_at IS NULL RETURNING *),"
+		" kept AS ("
+		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
+		"  attempt, result, usage)"
+		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3, $4 FROM gone"
+		"  WHERE (SELECT c.keep_history FROM ains.capability c"
+		"   WHERE c.capability = gone.capability))"
+		" SELECT agent_id, capability FROM gone",
+	6, {INT8OID, INT8OID, JSONBOID, JSONBOID, TIMESTAMPTZOID, DATEOID}};
+	QueryCall	q;
+	bool		done;
+
+	query_begin(&q, &complete);
+	query_arg_int64(&q, task_id);
+	query_arg_int64(&q, lease_token);
+	query_arg_optional(&q, result, result == 0);
+	query_arg_optional(&q, usage, usage == 0);
+	query_arg_time(&q, now);
+	query_arg(&q, DateADTGetDatum(shelf));
+	done = query_run(&q) > 0;
+	if (done)
+	{
+		completed->agent_id = query_text_copy(&q, 0, 1);
+		completed->capability = query_text_copy(&q, 0, 2);
+	}
+	query_end(&q);
+	return done;
+}
+
+/*
+ * The same for many, given as bigint[] and a jsonb array of results (or 0):
+ * those that cannot be completed, or whose agent's owner `role` is no member
+ * of, are left out. Returns the others in input order, and those that the same
+ * token had completed before.
+ */
+BatchItem *
+history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid role,
+							 TimestampTz now, DateADT shelf, int *count)
+{
+	static SavedQuery complete = {
+		"WITH item AS MATERIALIZED ("
+		" SELECT i.task_id, i.lease_token, min(i.n) AS n FROM ROWS FROM (unnest($1), unnest($2))"
+		"   WITH ORDINALITY AS i (task_id, lease_token, n)"
+		"  GROUP BY i.task_id, i.lease_token ORDER BY i.task_id),"
+		" gone AS ("
+		" DELETE FROM ains.task t USING item i, ains.agent a"
+		"  WHERE t.task_id = i.task_id AND t.lease_token = i.lease_token AND t.status = 'ACTIVE'"
+		"   AND t.cancel_requested_at IS NULL AND a.agent_id = t.agent_id"
+		"   AND pg_has_role($4, a.owner::oid, 'USAGE')"
+		"  RETURNING t.*, i.n),"
+		" kept AS ("
+		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
+		"  attempt, result)"
+		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3 -> (n - 1)::integer"
+		"  FROM gone"
+		"  WHERE (SELECT c.keep_history FROM ains.capability c"
+		"   WHERE c.capability = gone.capability)),"
+		" before AS ("
+		" SELECT i.task_id, i.n FROM item i WHERE EXISTS ("
+		"  SELECT FROM ains.task_history h JOIN ains.agent a USING (agent_id)"
+		"   WHERE h.task_id = i.task_id AND h.lease_token = i.lease_token"
+		"    AND h.status = 'COMPLETED' AND pg_has_role($4, a.owner::oid, 'USAGE'))"
+		"   AND NOT EXISTS (SELECT FROM gone g WHERE g.task_id = i.task_id))"
+		" SELECT task_id, agent_id FROM ("
+		"  SELECT task_id, agent_id, n FROM gone UNION ALL SELECT task_id, NULL, n FROM before) u"
+		" ORDER BY n",
+	6, {INT8ARRAYOID, INT8ARRAYOID, JSONBOID, OIDOID, TIMESTAMPTZOID, DATEOID}};
+	QueryCall	q;
+	BatchItem  *items;
+
+	query_begin(&q, &complete);
+	query_arg(&q, task_ids);
+	query_arg(&q, tokens);
+	query_arg_optional(&q, results, results == 0);
+	query_arg_oid(&q, role);
+	query_arg_time(&q, now);
+	query_arg(&q, DateADTGetDatum(shelf));
+	query_run(&q);
+	items = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(BatchItem));
+	for (uint64 i = 0; i < q.count; i++)
+	{
+		items[i].task_id = query_int64(&q, i, 1);
+		items[i].agent_id = query_text_copy(&q, i, 2);
+	}
+	*count = q.count;
+	query_end(&q);
+	return items;
+}
+
+/* Puts away a task whose row is locked by us. */
+void
+history_store_finish(int64 task_id, const Finish *finish)
+{
+	static SavedQuery put_away = {
+		"WITH gone AS (DELETE FROM ains.task WHERE task_id = $1 RETURNING *)"
+		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
+		"  attempt, error, cancel_reason)"
+		" SELECT " SHARED_COLUMNS ", $2::ains.task_status, $3, $4, $5,"
+		"  coalesce($6, last_error), coalesce($7, cancel_reason) FROM gone"
+		" WHERE $8 OR $2 = 'FAILED'",
+		8, {INT8OID, TEXTOID, TIMESTAMPTZOID, DATEOID, INT4OID,
+	TEXTOID, TEXTOID, BOOLOID}};
+	QueryCall	q;
+
+	query_begin(&q, &put_away);
+	query_arg_int64(&q, task_id);
+	query_arg_text(&q, task_status_name(finish->status));
+	query_arg_time(&q, finish->now);
+	query_arg(&q, DateADTGetDatum(finish->shelf));
+	query_arg_int32(&q, finish->attempt);
+	query_arg_text(&q, finish->error);
+	query_arg_text(&q, finish->cancel_reason);
+	query_arg_bool(&q, finish->keep);
+	query_run(&q);
+	query_end(&q);
+}
+
+/* A finished task, its latest end; false: there is none. */
+bool
+history_store_find(int64 task_id, HistoryRow *row)
+{
+	static SavedQuery find = {
+		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id"
+		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
+	1, {INT8OID}};
+	QueryCall	q;
+	bool		found;
+
+	query_begin(&q, &find);
+	query_arg_int64(&q, task_id);
+	found = query_run(&q) > 0;
+	if (found)
+	{
+		row->status = task_status_from_name(query_text_copy(&q, 0, 1));
+		row->lease_token = query_int64(&q, 0, 2);
+		row->enqueued_by = query_oid(&q, 0, 3);
+		row->capability = query_text_copy(&q, 0, 4);
+		row->agent_id = query_text_copy(&q, 0, 5);
+	}
+	query_end(&q);
+	return found;
+}
+
+/* How a task ended and its result, in the caller's context; false: it has not. */
+bool
+history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull)
+{
+	static SavedQuery find = {
+		"SELECT status::text, result FROM ains.task_history WHERE task_id = $1"
+		" ORDER BY finished_at DESC LIMIT 1",
+	1, {INT8OID}};
+	QueryCall	q;
+	bool		found;
+
+	query_begin(&q, &find);
+	query_arg_int64(&q, task_id);
+	found = query_run(&q) > 0;
+	if (found)
+	{
+		*status = task_status_from_name(query_text_copy(&q, 0, 1));
+		*isnull = query_isnull(&q, 0, 2);
+		if (!*isnull)
+			*result = query_datum_copy(&q, 0, 2);
+	}
+	query_end(&q);
+	return found;
+}
+
+/*
+ * Makes a finished task live again: due now, no attempt counted, its rank by
+ * the aging interval given. False if it is not in history any more, or, with
+ * *key_is_live, if another live task has its unique key by now.
+ */
+bool
+history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
+					   TimestampTz now, bool *key_is_live)
+{
+	static SavedQuery put_back = {
+		"WITH gone AS (DELETE FROM ains.task_history WHERE task_id = $1 RETURNING *),"
+		" made AS ("
+		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
+		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
+		"  unique_key, last_error, payload, metadata, checkpoint)"
+		"  OVERRIDING SYSTEM VALUE"
+		"  SELECT task_id, $2, 'PENDING', priority, $5 - priority * $3, 0, max_attempts, $4,"
+		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
+		"   payload, metadata, checkpoint FROM gone ORDER BY finished_at DESC LIMIT 1"
+		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
+		"  RETURNING 1)"
+		" SELECT EXISTS (SELECT FROM made) FROM gone",
+	5, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
+	QueryCall	q;
+	bool		made = false;
+
+	query_begin(&q, &put_back);
+	query_arg_int64(&q, task_id);
+	query_arg_int32(&q, lane_id);
+	query_arg_int64(&q, aging_interval);
+	query_arg_time(&q, now);
+	query_arg_int64(&q, now);
+	*key_is_live = false;
+	if (query_run(&q) > 0)
+	{
+		made = query_bool(&q, 0, 1);
+		*key_is_live = !made;
+	}
+	query_end(&q);
+	return made;
+}
+
+/* Notes how the current attempt of an ACTIVE task, locked by us, ended. */
+void
+history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,
+						  const char *error, TimestampTz now, DateADT shelf)
+{
+	static SavedQuery add = {
+		"INSERT INTO ains.attempt (task_id, lease_token, shelf, attempt, started_at, ended_at,"
+		"  outcome, next_status, agent_id, error)"
+		" SELECT task_id, lease_token, $6, attempt, claimed_at, $5, $2,"
+		"  $3::ains.task_status, agent_id, $4 FROM ains.task WHERE task_id = $1",
+	6, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, DATEOID}};
+	QueryCall	q;
+
+	query_begin(&q, &add);
+	query_arg_int64(&q, task_id);
+	query_arg_text(&q, outcome);
+	query_arg_text(&q, task_status_name(next_status));
+	query_arg_text(&q, error);
+	query_arg_time(&q, now);
+	query_arg(&q, DateADTGetDatum(shelf));
+	query_run(&q);
+	query_end(&q);
+}
+
+/* How the attempt with this token ended; false: with success, or not at all. */
+bool
+history_store_find_attempt(int64 task_id, int64 lease_token, AttemptRow *row)
+{
+	static SavedQuery find = {
+		"SELECT outcome, next_status::text FROM ains.attempt"
+		" WHERE task_id = $1 AND lease_token = $2",
+	2, {INT8OID, INT8OID}};
+	QueryCall	q;
+	bool		found;
+
+	query_begin(&q, &find);
+	query_arg_int64(&q, task_id);
+	query_arg_int64(&q, lease_token);
+	found = query_run(&q) > 0;
+	if (found)
+	{
+		row->outcome = query_text_copy(&q, 0, 1);
+		row->next_status = task_status_from_name(query_text_copy(&q, 0, 2));
+	}
+	query_end(&q);
+	return found;
+}
+
+/* Whether the patterns say that an error is not worth another attempt. */
+bool
+history_store_non_retryable(const char *error)
+{
+	static SavedQuery match = {
+		"SELECT coalesce(bool_or(NOT retryable), false)"
+		" AND NOT coalesce(bool_or(retryable), false)"
+		" FROM ains.non_retryable_error"
+		" WHERE position(lower(pattern) in lower($1)) > 0",
+	1, {TEXTOID}};
+	QueryCall	q;
+	bool		matches;
+
+	query_begin(&q, &match);
+	query_arg_text(&q, error);
+	query_run(&q);
+	matches = query_bool(&q, 0, 1);
+	query_end(&q);
+	return matches;
+}
+
+/*
+ * The shelves there are: the oldest, and the latest unbroken run of days
+ * [first, last]. All are NO_SHELF-like PG_INT32_MIN if there is none.
+ */
+void
+history_store_shelves(DateADT *first, DateADT *last, DateADT *oldest)
+{
+	/* a run of days keeps the same (day - its number), and the latest has the largest */
+	static SavedQuery find = {
+		"WITH shelf AS ("
+		" SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day"
+		"  FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+		"  WHERE i.inhparent = 'ains.task_history'::regclass"
+		"   AND NOT i.inhdetachpending AND c.relname ~ '^task_history_[0-9]{8}$')"
+		" SELECT min(day), max(day), (SELECT min(day) FROM shelf) FROM ("
+		"  SELECT day, day - row_number() OVER (ORDER BY day)::integer AS run FROM shelf) r"
+		" GROUP BY run ORDER BY run DESC LIMIT 1",
+	0, {0}};
+	QueryCall	q;
+
+	*first = *last = *oldest = PG_INT32_MIN;
+	query_begin(&q, &find);
+	if (query_run(&q) > 0)
+	{
+		*first = DatumGetDateADT(query_datum(&q, 0, 1));
+		*last = DatumGetDateADT(query_datum(&q, 0, 2));
+		*oldest = DatumGetDateADT(query_datum(&q, 0, 3));
+	}
+	query_end(&q);
+}
+
+/* Only one transaction at a time makes or drops shelves; tasks may end meanwhile. */
+void
+history_store_lock_shelves(void)
+{
+	query_ddl("LOCK TABLE ONLY ains.task_history IN SHARE UPDATE EXCLUSIVE MODE");
+}
+
+static char *
+day_name(DateADT day)
+{
+	int			year,
+				month,
+				mday;
+
+	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
+	return psprintf("%04d%02d%02d", year, month, mday);
+}
+
+static void
+find_shelf(const char *shelf, bool *there, bool *attached)
+{
+	static SavedQuery find = {
+		"SELECT to_regclass($1) IS NOT NULL,"
+		" EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1)::oid)",
+	1, {TEXTOID}};
+	QueryCall	q;
+
+	query_begin(&q, &find);
+	query_arg_text(&q, shelf);
+	query_run(&q);
+	*there = query_bool(&q, 0, 1);
+	*attached = query_bool(&q, 0, 2);
+	query_end(&q);
+}
+
+/*
+ * Makes and attaches the shelf of a day, unless it is attached already; a
+ * table of its name that is there (a restore brings them) becomes the shelf.
+ * ATTACH takes SHARE UPDATE EXCLUSIVE on the parent, so no call waits for it.
+ */
+void
+history_store_add_shelf(DateADT day)
+{
+	static const char *const parents[] = {"task_history", "attempt"};
+	char	   *name = day_name(day);
+	char	   *next = day_name(day + 1);
+
+	for (int i = 0; i < lengthof(parents); i++)
+	{
+		char	   *shelf = psprintf("ains.%s_%s", parents[i], name);
+		bool		there;
+		bool		attached;
+
+		find_shelf(shelf, &there, &attached);
+		if (!there)
+			query_ddl(psprintf("CREATE TABLE %s (LIKE ains.%s INCLUDING ALL)",
+							   shelf, parents[i]));
+		if (!attached)
+			query_ddl(psprintf("ALTER TABLE ains.%s ATTACH PARTITION %s"
+							   " FOR VALUES FROM ('%s') TO ('%s')",
+							   parents[i], shelf, name, next));
+	}
+}
+
+/* Whether nothing on the shelf of a day finished or ended after `than`. */
+bool
+history_store_shelf_is_older(DateADT day, TimestampTz than)
+{
+	static SavedQuery find = {
+		"SELECT EXISTS (SELECT FROM ains.task_history WHERE shelf = $1 AND finished_at >= $2)"
+		" OR EXISTS (SELECT FROM ains.attempt WHERE shelf = $1 AND ended_at >= $2)",
+	2, {DATEOID, TIMESTAMPTZOID}};
+	QueryCall	q;
+	bool		newer;
+
+	query_begin(&q, &find);
+	query_arg(&q, DateADTGetDatum(day));
+	query_arg_time(&q, than);
+	query_run(&q);
+	newer = query_bool(&q, 0, 1);
+	query_end(&q);
+	return !newer;
+}
+
+/* Drops the shelf of a day; waits for readers as long as lock_timeout says. */
+void
+history_store_drop_shelf(DateADT day)
+{
+	char	   *name = day_name(day);
+
+	query_ddl(psprintf("DROP TABLE IF EXISTS ains.task_history_%s, ains.attempt_%s", name, name));
+}

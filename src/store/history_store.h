@@ -1,0 +1,77 @@
+/*
+ * store/history_store.h
+ *		ains.task_history and ains.attempt: finished tasks, failed attempts,
+ *		and the shelves (partitions) they stand on.
+ */
+#ifndef AINS_HISTORY_STORE_H
+#define AINS_HISTORY_STORE_H
+
+#include "ains.h"
+
+#include "utils/date.h"
+
+/* How a task is put away. */
+typedef struct Finish
+{
+	TaskStatus	status;
+	TimestampTz now;
+	DateADT		shelf;
+	bool		keep;			/* false: only a FAILED task is kept */
+	const char *error;			/* NULL: the row's last error */
+	const char *cancel_reason;	/* NULL: the row's */
+	int32		attempt;		/* as it counts now */
+} Finish;
+
+/* What complete needs to know of the task it put away. */
+typedef struct Completed
+{
+	char	   *agent_id;
+	char	   *capability;
+} Completed;
+
+/* One of a batch; agent_id is NULL if it had been completed before. */
+typedef struct BatchItem
+{
+	int64		task_id;
+	char	   *agent_id;
+} BatchItem;
+
+/* A finished task. */
+typedef struct HistoryRow
+{
+	TaskStatus	status;
+	int64		lease_token;	/* 0: none */
+	Oid			enqueued_by;
+	char	   *capability;
+	char	   *agent_id;		/* NULL: never claimed */
+} HistoryRow;
+
+/* An attempt that ended without success. */
+typedef struct AttemptRow
+{
+	const char *outcome;
+	TaskStatus	next_status;
+} AttemptRow;
+
+extern bool history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
+								   TimestampTz now, DateADT shelf, Completed *completed);
+extern BatchItem *history_store_complete_batch(Datum task_ids, Datum tokens, Datum results,
+											   Oid role, TimestampTz now, DateADT shelf,
+											   int *count);
+extern void history_store_finish(int64 task_id, const Finish *finish);
+extern bool history_store_find(int64 task_id, HistoryRow *row);
+extern bool history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull);
+extern bool history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
+								   TimestampTz now, bool *key_is_live);
+extern void history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,
+									  const char *error, TimestampTz now, DateADT shelf);
+extern bool history_store_find_attempt(int64 task_id, int64 lease_token, AttemptRow *row);
+extern bool history_store_non_retryable(const char *error);
+
+extern void history_store_shelves(DateADT *first, DateADT *last, DateADT *oldest);
+extern void history_store_lock_shelves(void);
+extern void history_store_add_shelf(DateADT day);
+extern bool history_store_shelf_is_older(DateADT day, TimestampTz than);
+extern void history_store_drop_shelf(DateADT day);
+
+#endif							/* AINS_HISTORY_STORE_H */
