@@ -17,6 +17,14 @@ CREATE FUNCTION ains_internal.extension_created() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_extension_created';
 COMMENT ON FUNCTION ains_internal.extension_created() IS 'asks the launcher for a sweeper in this database, at commit';
 
+CREATE FUNCTION ains_internal.check_ready_set() RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_check_ready_set';
+COMMENT ON FUNCTION ains_internal.check_ready_set() IS 'for tests: whether the ready set keeps its invariants';
+
+CREATE FUNCTION ains_internal.ready_drift() RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_ready_drift';
+COMMENT ON FUNCTION ains_internal.ready_drift() IS 'ready keys that were lost and found again by the audit; 0 is right';
+
 -- The test clock works only with ains.enable_test_clock, set at server start.
 CREATE FUNCTION ains_internal.advance_clock("by" interval) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_advance_clock';

@@ -75,6 +75,13 @@ typedef enum AgentHealth
 /* Ids and tokens stay exact as JSON numbers. */
 #define AINS_MAX_ID				INT64CONST(9007199254740991)
 
+/* A ready task's place in its lane: by rank, then by id. */
+typedef struct ReadyKey
+{
+	int64		rank;
+	int64		task_id;
+} ReadyKey;
+
 /* A moment by both clocks; read once per call, by clock.c. */
 typedef struct AinsTime
 {

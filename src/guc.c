@@ -20,6 +20,8 @@ bool		ains_auto_create_capabilities;
 char	   *ains_databases;
 int			ains_max_agents;
 int			ains_max_databases;
+int			ains_max_lanes;
+int			ains_ready_set_size;
 bool		ains_enable_test_clock;
 
 typedef struct IntSetting
@@ -69,6 +71,14 @@ static const IntSetting preload_settings[] = {
 	{"ains.max_databases",
 		"Databases of this server that can use ains at the same time.", NULL,
 	&ains_max_databases, 16, 1, 1000, PGC_POSTMASTER, 0},
+	{"ains.max_lanes",
+		"Lanes (capabilities) of all databases that shared memory has room for.",
+		"A lane without room costs a claim an index scan, nothing else.",
+	&ains_max_lanes, 256, 1, 100000, PGC_POSTMASTER, 0},
+	{"ains.ready_set_size",
+		"Ready tasks of a lane that shared memory holds, 16 bytes each.",
+		"The others are read from the index when these are used up.",
+	&ains_ready_set_size, 4096, 16, 1000000, PGC_POSTMASTER, 0},
 };
 
 static void

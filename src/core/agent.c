@@ -13,6 +13,7 @@
 
 #include "core/capability.h"
 #include "core/lease.h"
+#include "core/task.h"
 #include "errors.h"
 #include "guc.h"
 #include "policy.h"
@@ -232,10 +233,14 @@ reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
 	answer->active_tasks = held;
 	answer->lost = task_store_not_held_by(beat->agent_id, beat->held, beat->held_count,
 										  &answer->lost_count);
+	effects_reserve(AINS_SWEEP_BATCH);
 	tasks = task_store_lock_of_agent(beat->agent_id, true, &count);
 	for (int i = 0; i < count; i++)
+		task_note_locked(call, &tasks[i]);
+	for (int i = 0; i < count; i++)
 	{
-		if (tasks[i].claimed_at >= agent->beats.last_heartbeat ||
+		if (tasks[i].status != TASK_ACTIVE || strcmp(tasks[i].agent_id, beat->agent_id) != 0 ||
+			tasks[i].claimed_at >= agent->beats.last_heartbeat ||
 			contains(beat->held, beat->held_count, tasks[i].task_id))
 			continue;
 		(void) lease_end(call, &tasks[i], END_NOT_HELD, NULL, -1);
@@ -457,4 +462,15 @@ agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_
 		(*count)++;
 	}
 	return lanes;
+}
+
+/* The ids of lanes, in the current context. */
+int32 *
+agent_lane_ids(const ClaimLane *lanes, int count)
+{
+	int32	   *ids = palloc((count + 1) * sizeof(int32));
+
+	for (int i = 0; i < count; i++)
+		ids[i] = lanes[i].lane_id;
+	return ids;
 }

@@ -54,6 +54,7 @@ extern void agent_require_owner(Call *call, const char *agent_id);
 extern bool agent_find(Call *call, const char *agent_id, AgentView *agent);
 extern bool agent_is_silent(Call *call, const AgentView *agent);
 
+extern int32 *agent_lane_ids(const ClaimLane *lanes, int count);
 extern ClaimLane *agent_claim_lanes(Call *call, const AgentView *agent, char **subset,
 									int subset_count, int64 lease, int *count);
 

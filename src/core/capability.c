@@ -118,7 +118,10 @@ capability_configure(Call *call, const char *name, const CapabilityChange *chang
 	effect_policy_changed(call->db);
 	row = capability_store_configure(name, change);
 	if (change->aging_interval != NULL && *change->aging_interval != aging_interval)
+	{
+		effect_lower(call->db, capability_require(call, name)->lane_id, READY_KEY_MIN);
 		task_store_rerank(name, *change->aging_interval - aging_interval);
+	}
 	return row;
 }
 

@@ -16,10 +16,15 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/shelf.h"
+#include "core/task.h"
 #include "errors.h"
 #include "soft/effects.h"
 #include "soft/ready.h"
+#include "soft/token.h"
 #include "store/history_store.h"
+
+/* A claim that met so many keys of no use returns what it has. */
+#define MAX_DROPS	64
 
 /* The calls whose repetition is answered instead of refused. */
 typedef enum Ending
@@ -29,6 +34,23 @@ typedef enum Ending
 	ENDING_FAIL,
 	ENDING_RELEASE
 } Ending;
+
+/*
+ * The row of a popped key did not fit: it is gone, changed, or locked, and
+ * whoever changed or locked it pushes its key. Unless we have it locked by now,
+ * having followed it to a version that is PENDING again: then we do.
+ */
+static void
+drop_key(Call *call, int32 lane_id, ReadyKey key)
+{
+	TaskRow		task;
+
+	effect_ready_not(call->db, lane_id, key);
+	effects_reserve(1);
+	if (task_store_lock_free(key.task_id, &task) &&
+		(task.expires_at == 0 || task.expires_at > call->now.wall || task.attempt > 0))
+		task_note_locked(call, &task);
+}
 
 /*
  * Takes up to request->max_tasks tasks for an agent, in rank order. Counts as
@@ -41,9 +63,13 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 	AgentView	agent;
 	AgentView	after_beat;
 	ClaimLane  *lanes;
+	int32	   *lane_ids;
 	int			lane_count;
-	ClaimedTask *tasks;
+	ClaimedTask *tasks = palloc(request->max_tasks * sizeof(ClaimedTask));
+	PoppedKey	popped;
+	int			drops = 0;
 
+	*count = 0;
 	call_require_read_committed("claim");
 	agent_require(call, request->agent_id, request->incarnation, &agent);
 	agent_require_accepting(&agent);
@@ -51,17 +77,32 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 
 	lanes = agent_claim_lanes(call, &agent, request->capabilities, request->capability_count,
 							  request->lease, &lane_count);
-	tasks = ready_claim(call->db, lanes, lane_count, request->max_tasks, request->agent_id,
-						agent.facts.incarnation, &call->now, count);
-	for (int i = 0; i < *count; i++)
+	if (lane_count == 0 || !lease_store_table_is_free(call->db->task_relid))
+		return tasks;
+	lane_ids = agent_lane_ids(lanes, lane_count);
+	while (*count < request->max_tasks && drops < MAX_DROPS)
 	{
-		TimestampTz wake_at = tasks[i].lease_expires_at;
+		ClaimedTask *task = &tasks[*count];
 
-		if (tasks[i].deadline != 0)
-			wake_at = Min(wake_at, tasks[i].deadline);
-		effect_held(call->db, request->agent_id, tasks[i].task_id, 1);
-		effect_claimed(call->db, tasks[i].lane_id, 1);
-		effect_wake_at(call->db, wake_at);
+		effects_reserve(1);
+		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
+			break;
+		effect_ready(call->db, lane_ids[popped.lane], popped.key, ON_ABORT);
+		if (lease_store_claim(popped.key, &lanes[popped.lane], request->agent_id,
+							  agent.facts.incarnation,
+							  token_take(call->db, 1, call->now.wall), call->now.wall, task))
+		{
+			effect_held(call->db, request->agent_id, task->task_id, 1);
+			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
+						   : Min(task->lease_expires_at, task->deadline));
+			(*count)++;
+		}
+		else
+		{
+			drop_key(call, lane_ids[popped.lane], popped.key);
+			drops++;
+		}
+		CHECK_FOR_INTERRUPTS();
 	}
 	return tasks;
 }
@@ -99,8 +140,12 @@ explain_refusal(Call *call, int64 task_id, int64 token, Ending ending)
 	HistoryRow	past;
 	AttemptRow	attempt;
 	const char *agent_id;
-	bool		live = task_store_lock(task_id, &task);
+	bool		live = task_store_find(task_id, &task);
 	bool		ended;
+
+	/* the statement that found no row may have locked a later version of it */
+	if (live)
+		task_note_locked(call, &task);
 
 	if (!live && !history_store_find(task_id, &past))
 		ereport(ERROR,
@@ -244,11 +289,15 @@ lock_held(Call *call, int64 task_id, int64 token, Ending ending, TaskRow *task,
 {
 	for (;;)
 	{
-		if (task_store_lock(task_id, task) &&
-			task->status == TASK_ACTIVE && task->lease_token == token)
+		effects_reserve(1);
+		if (task_store_lock(task_id, task))
 		{
-			agent_require_owner(call, task->agent_id);
-			return true;
+			task_note_locked(call, task);
+			if (task->status == TASK_ACTIVE && task->lease_token == token)
+			{
+				agent_require_owner(call, task->agent_id);
+				return true;
+			}
 		}
 		*answer = explain_refusal(call, task_id, token, ending);
 		if (*answer != TASK_ACTIVE)
@@ -352,7 +401,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		if (wake_at != 0)
 			effect_wake_at(call->db, wake_at);
 		if (verdict.status == TASK_PENDING)
-			effect_ready(call->db, task->lane_id, 1);
+			effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id},
+						 ON_COMMIT);
 	}
 	else
 	{
@@ -377,11 +427,19 @@ lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end, bool skip_
 
 	do
 	{
-		TaskRow    *tasks = task_store_lock_of_agent(agent_id, skip_locked, &count);
+		TaskRow    *tasks;
 
+		effects_reserve(AINS_SWEEP_BATCH);
+		tasks = task_store_lock_of_agent(agent_id, skip_locked, &count);
 		for (int i = 0; i < count; i++)
+			task_note_locked(call, &tasks[i]);
+		for (int i = 0; i < count; i++)
+		{
+			if (tasks[i].status != TASK_ACTIVE || strcmp(tasks[i].agent_id, agent_id) != 0)
+				continue;		/* it changed hands before we had the lock */
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
-		total += count;
+			total++;
+		}
 		CHECK_FOR_INTERRUPTS();
 	} while (count == AINS_SWEEP_BATCH);
 	return total;

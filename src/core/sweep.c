@@ -11,6 +11,7 @@
 #include "core/capability.h"
 #include "core/lease.h"
 #include "core/shelf.h"
+#include "core/task.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/effects.h"
@@ -139,7 +140,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	if (status == TASK_SCHEDULED && task->run_at <= call->now.wall)
 	{
 		status = TASK_PENDING;
-		effect_ready(call->db, task->lane_id, 1);
+		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 		counts->tasks_due++;
 	}
 	else if (status == TASK_SCHEDULED)
@@ -194,7 +195,10 @@ handle_due(Call *call, SweepCounts *counts)
 	int			count;
 
 	effect_unswept(call->db, from);
+	effects_reserve(AINS_SWEEP_BATCH);
 	tasks = task_store_lock_due(from, call->now.wall, &count);
+	for (int i = 0; i < count; i++)
+		task_note_locked(call, &tasks[i]);
 	for (int i = 0; i < count; i++)
 	{
 		if (tasks[i].status == TASK_ACTIVE)
@@ -208,6 +212,66 @@ handle_due(Call *call, SweepCounts *counts)
 	earliest = task_store_earliest_wake(from);
 	db_lower_swept(call->db, earliest);
 	return count == AINS_SWEEP_BATCH && earliest <= call->now.wall;
+}
+
+/* Keys of a lane that one audit corrects at most, and the next one remembers. */
+#define AUDIT_ROOM	1000
+
+/* What the last audit of this process found missing. */
+static struct
+{
+	DbState    *db;
+	int			count;
+	ReadyKey	keys[AUDIT_ROOM];
+}			suspects;
+
+/*
+ * Compares the ready set with the table, and pushes what it lacks: whatever
+ * the cause, a task is delayed by this interval at most. A key that lacks
+ * twice in a row and is not locked was lost, and counts as drift.
+ */
+static bool
+audit_ready_set(Call *call, SweepCounts *counts)
+{
+	int			lane_count;
+	int32	   *lane_ids;
+	ReadyKey   *missing;
+	int			found = 0;
+
+	if (!upkeep)
+		return false;
+	lane_ids = ready_lanes(call->db, &lane_count);
+	missing = palloc(AUDIT_ROOM * sizeof(ReadyKey));
+	for (int i = 0; i < lane_count && found < AUDIT_ROOM; i++)
+	{
+		int			count = ready_missing(call->db, lane_ids[i], missing + found,
+										  AUDIT_ROOM - found);
+
+		for (int j = found; j < found + count; j++)
+		{
+			TaskRow		task;
+			bool		again = false;
+
+			for (int k = 0; k < suspects.count && suspects.db == call->db && !again; k++)
+				again = suspects.keys[k].task_id == missing[j].task_id &&
+					suspects.keys[k].rank == missing[j].rank;
+			effects_reserve(1);
+			if (!again)
+				ready_push(call->db, lane_ids[i], missing[j]);
+			else if (task_store_lock_free(missing[j].task_id, &task))
+			{
+				task_note_locked(call, &task);
+				if (task.status == TASK_PENDING && task.rank == missing[j].rank)
+					db_note_drift(call->db);
+			}
+		}
+		found += count;
+		CHECK_FOR_INTERRUPTS();
+	}
+	memcpy(suspects.keys, missing, found * sizeof(ReadyKey));
+	suspects.count = found;
+	suspects.db = call->db;
+	return false;
 }
 
 static bool
@@ -229,6 +293,7 @@ const SweepStep sweep_steps[] = {
 	{"taking leases back from ended connections", take_back_disconnected},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"auditing the ready set", audit_ready_set},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };

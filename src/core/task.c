@@ -38,14 +38,26 @@ place(Call *call, NewTask *task)
 	(void) shelf_today(call);
 }
 
-/* What the commit of `count` such tasks sets in motion. */
+/* What the commit of such a task sets in motion. */
 static void
-announce(Call *call, const NewTask *task, int count)
+announce(Call *call, const NewTask *task, int64 rank, int64 task_id)
 {
 	if (task->status == TASK_PENDING)
-		effect_ready(call->db, task->lane_id, count);
+		effect_ready(call->db, task->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
 	if (task->wake_at != 0)
 		effect_wake_at(call->db, task->wake_at);
+}
+
+/*
+ * To be called for every row that was locked, with room for an effect reserved
+ * before: a claim that meets our lock drops the key of the row, so we push it
+ * when we are done.
+ */
+void
+task_note_locked(Call *call, const TaskRow *task)
+{
+	if (task->status == TASK_PENDING)
+		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_END);
 }
 
 static void pg_attribute_noreturn()
@@ -75,14 +87,17 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 
 		if (task_id != 0)
 		{
-			announce(call, task, 1);
+			announce(call, task, task->rank, task_id);
 			return task_id;
 		}
 		if (on_conflict == CONFLICT_REFUSE)
 			refuse_duplicate(task->capability, task->unique_key);
+		effects_reserve(1);
 		if (task_store_find_unique(task->capability, task->unique_key,
 								   on_conflict == CONFLICT_REPLACE, &other))
 		{
+			if (on_conflict == CONFLICT_REPLACE)
+				task_note_locked(call, &other);
 			if (on_conflict == CONFLICT_REPLACE && other.status != TASK_ACTIVE)
 				task_store_replace(other.task_id, task->payload, task->metadata);
 			return other.task_id;
@@ -119,7 +134,6 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 	Datum	   *priority_datums = palloc(count * sizeof(Datum));
 	Datum	   *rank_datums = palloc(count * sizeof(Datum));
 	int64		aging_interval;
-	int			made = 0;
 
 	place(call, common);
 	aging_interval = capability_require(call, common->capability)->aging_interval;
@@ -143,15 +157,13 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 		TaskRow		other;
 
 		if (task_ids[i] != 0)
-			made++;
+			announce(call, common, DatumGetInt64(rank_datums[i]), task_ids[i]);
 		else if (task_store_find_unique(common->capability, unique_keys[i], false, &other))
 			task_ids[i] = other.task_id;
 		else
 			/* it ended in between: all or none, so the caller tries again */
 			refuse_duplicate(common->capability, unique_keys[i]);
 	}
-	if (made > 0)
-		announce(call, common, made);
 	return task_ids;
 }
 
@@ -201,8 +213,10 @@ lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 {
 	HistoryRow	past;
 
+	effects_reserve(1);
 	if (task_store_lock(task_id, task))
 	{
+		task_note_locked(call, task);
 		task_require_visible(call, task_id, task->enqueued_by,
 							 task->status == TASK_ACTIVE ? task->agent_id : NULL);
 		return;
@@ -254,8 +268,9 @@ task_retry(Call *call, int64 task_id)
 	HistoryRow	past;
 	const CapabilityRow *capability;
 	bool		key_is_live;
+	int64		rank;
 
-	if (task_store_lock(task_id, &live))
+	if (task_store_find(task_id, &live))
 	{
 		task_require_visible(call, task_id, live.enqueued_by,
 							 live.status == TASK_ACTIVE ? live.agent_id : NULL);
@@ -270,7 +285,7 @@ task_retry(Call *call, int64 task_id)
 
 	capability = capability_ensure(call, past.capability);
 	if (!history_store_put_back(task_id, capability->lane_id, capability->aging_interval,
-								call->now.wall, &key_is_live))
+								call->now.wall, &rank, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -281,7 +296,7 @@ task_retry(Call *call, int64 task_id)
 		/* somebody else retried it in this moment */
 		refuse_transition(task_id, TASK_PENDING, "retry", "It has not ended.");
 	}
-	effect_ready(call->db, capability->lane_id, 1);
+	effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
 }
 
 /* Another priority; a waiting task is ranked anew, as if enqueued with it. */
@@ -294,8 +309,8 @@ task_set_priority(Call *call, int64 task_id, int32 priority)
 	lock_live(call, task_id, "change the priority of", &task);
 	aging_interval = capability_require(call, task.capability)->aging_interval;
 	/* run_at moves with retries, the rank does not: shift it by the difference */
-	task_store_set_rank(task_id, priority,
-						task.rank + (task.priority - priority) * aging_interval);
+	task.rank += (task.priority - priority) * aging_interval;
+	task_store_set_rank(task_id, priority, task.rank);
 	if (task.status == TASK_PENDING)
-		effect_ready(call->db, task.lane_id, 1);
+		effect_ready(call->db, task.lane_id, (ReadyKey) {task.rank, task_id}, ON_COMMIT);
 }

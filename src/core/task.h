@@ -23,6 +23,7 @@ extern int64 *task_enqueue_batch(Call *call, NewTask *common, Datum payloads,
 extern TaskStatus task_cancel(Call *call, int64 task_id, const char *reason);
 extern void task_retry(Call *call, int64 task_id);
 extern void task_set_priority(Call *call, int64 task_id, int32 priority);
+extern void task_note_locked(Call *call, const TaskRow *task);
 extern void task_require_visible(Call *call, int64 task_id, Oid enqueued_by,
 								 const char *agent_id);
 extern void task_refuse_unknown(int64 task_id) pg_attribute_noreturn();

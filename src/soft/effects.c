@@ -30,18 +30,19 @@ typedef enum EffectKind
 	EFFECT_POLICY_CHANGED,
 	EFFECT_SHELVES,
 	EFFECT_READY,
+	EFFECT_LOWER,
 	EFFECT_EXTENSION_CREATED,
 	EFFECT_RELEASE_DATABASE,
 	EFFECT_UNSWEPT
 } EffectKind;
 
-#define AT_COMMIT	1
-#define AT_ABORT	2
+/* A transaction with more effects says "from this key on" instead of each key. */
+#define MANY_EFFECTS	10000
 
 typedef struct Effect
 {
 	EffectKind	kind;
-	int			when;			/* AT_COMMIT, AT_ABORT or both */
+	EffectWhen	when;
 	int			level;			/* nesting level of the (sub)transaction */
 	DbState    *db;
 	char	   *agent_id;		/* in effects_context */
@@ -65,7 +66,7 @@ typedef struct Effect
 		struct
 		{
 			int32		id;
-			int64		count;
+			ReadyKey	key;
 		}			lane;
 		Oid			database;
 	};
@@ -120,7 +121,10 @@ apply(const Effect *effect)
 			db_set_shelves(db, effect->shelves.first, effect->shelves.last);
 			break;
 		case EFFECT_READY:
-			waiters_wake_lane(db, effect->lane.id, effect->lane.count);
+			ready_push(db, effect->lane.id, effect->lane.key);
+			break;
+		case EFFECT_LOWER:
+			ready_lower(db, effect->lane.id, effect->lane.key);
 			break;
 		case EFFECT_EXTENSION_CREATED:
 			workers_request(effect->database);
@@ -134,6 +138,36 @@ apply(const Effect *effect)
 	}
 }
 
+/*
+ * After the keys are pushed: wakes as many waiters as became claimable, lane by
+ * lane, in one go for a run of keys of the same lane.
+ */
+static void
+wake_for_ready(int from, int when)
+{
+	const Effect *first = NULL;
+	int64		count = 0;
+
+	for (int i = from; i < effect_count; i++)
+	{
+		const Effect *effect = &effects[i];
+
+		if ((effect->kind != EFFECT_READY && effect->kind != EFFECT_LOWER) ||
+			!(effect->when & when))
+			continue;
+		if (first != NULL && (effect->db != first->db || effect->lane.id != first->lane.id))
+		{
+			waiters_wake_lane(first->db, first->lane.id, count);
+			count = 0;
+		}
+		first = effect;
+		/* how many tasks a lowered horizon hides is not known */
+		count += effect->kind == EFFECT_READY ? 1 : MaxBackends;
+	}
+	if (first != NULL)
+		waiters_wake_lane(first->db, first->lane.id, count);
+}
+
 /* Does those of level and above that are for this end, and forgets them. */
 static void
 finish(int level, int when)
@@ -145,6 +179,7 @@ finish(int level, int when)
 	for (int i = kept; i < effect_count; i++)
 		if (effects[i].when & when)
 			apply(&effects[i]);
+	wake_for_ready(kept, when);
 	effect_count = kept;
 }
 
@@ -165,11 +200,11 @@ at_transaction_end(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			finish(0, AT_COMMIT);
+			finish(0, ON_COMMIT);
 			forget_all();
 			break;
 		case XACT_EVENT_ABORT:
-			finish(0, AT_ABORT);
+			finish(0, ON_ABORT);
 			forget_all();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
@@ -193,7 +228,7 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
 	if (effect_count == 0)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		finish(level, AT_ABORT);
+		finish(level, ON_ABORT);
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
 		for (int i = effect_count; i > 0 && effects[i - 1].level >= level; i--)
@@ -209,31 +244,37 @@ effects_init(void)
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
 }
 
-/* A new entry on the stack; everything that can fail happens here. */
-static Effect *
-push(EffectKind kind, int when, DbState *db, const char *agent_id)
+/* Makes room for so many more effects, so that registering them cannot fail. */
+void
+effects_reserve(int count)
 {
-	MemoryContext old;
-	Effect	   *effect;
-	char	   *copy = NULL;
-
 	if (effects_context == NULL)
 		effects_context = AllocSetContextCreate(TopMemoryContext, "ains effects",
 												ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(effects_context);
 	if (effects == NULL)
 	{
-		effect_room = 16;
-		effects = palloc(effect_room * sizeof(Effect));
+		effects = MemoryContextAlloc(effects_context, (count + 16) * sizeof(Effect));
+		effect_room = count + 16;
 	}
-	else if (effect_count == effect_room)
+	else if (effect_count + count > effect_room)
 	{
-		effects = repalloc_huge(effects, (Size) effect_room * 2 * sizeof(Effect));
-		effect_room *= 2;
+		int			room = Max(effect_room * 2, effect_count + count);
+
+		effects = repalloc_huge(effects, (Size) room * sizeof(Effect));
+		effect_room = room;
 	}
+}
+
+/* A new entry on the stack; everything that can fail happens here. */
+static Effect *
+push(EffectKind kind, EffectWhen when, DbState *db, const char *agent_id)
+{
+	Effect	   *effect;
+	char	   *copy = NULL;
+
+	effects_reserve(1);
 	if (agent_id != NULL)
-		copy = pstrdup(agent_id);
-	MemoryContextSwitchTo(old);
+		copy = MemoryContextStrdup(effects_context, agent_id);
 
 	effect = &effects[effect_count++];
 	memset(effect, 0, sizeof(Effect));
@@ -251,7 +292,7 @@ push(EffectKind kind, int when, DbState *db, const char *agent_id)
  * many tasks from piling up what one entry can say.
  */
 static Effect *
-recent(EffectKind kind, int when, DbState *db, int32 lane_id, const char *agent_id)
+recent(EffectKind kind, EffectWhen when, DbState *db, int32 lane_id, const char *agent_id)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
@@ -262,7 +303,7 @@ recent(EffectKind kind, int when, DbState *db, int32 lane_id, const char *agent_
 		if (effect->level != level)
 			break;
 		if (effect->kind == kind && effect->when == when && effect->db == db &&
-			(kind != EFFECT_READY || effect->lane.id == lane_id) &&
+			(kind != EFFECT_LOWER || effect->lane.id == lane_id) &&
 			(agent_id == NULL || strcmp(effect->agent_id, agent_id) == 0))
 			return effect;
 	}
@@ -273,36 +314,36 @@ recent(EffectKind kind, int when, DbState *db, int32 lane_id, const char *agent_
 void
 effect_wake_at(DbState *db, TimestampTz at)
 {
-	Effect	   *effect = recent(EFFECT_WAKE_AT, AT_COMMIT, db, 0, NULL);
+	Effect	   *effect = recent(EFFECT_WAKE_AT, ON_COMMIT, db, 0, NULL);
 
 	if (effect != NULL)
 		effect->at = Min(effect->at, at);
 	else
-		push(EFFECT_WAKE_AT, AT_COMMIT, db, NULL)->at = at;
+		push(EFFECT_WAKE_AT, ON_COMMIT, db, NULL)->at = at;
 }
 
 /* The row of an agent was written. */
 void
 effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts)
 {
-	push(EFFECT_AGENT, AT_COMMIT, db, agent_id)->facts = *facts;
+	push(EFFECT_AGENT, ON_COMMIT, db, agent_id)->facts = *facts;
 }
 
 /* The row of an agent was deleted. */
 void
 effect_agent_gone(DbState *db, const char *agent_id)
 {
-	push(EFFECT_AGENT_GONE, AT_COMMIT, db, agent_id);
+	push(EFFECT_AGENT_GONE, ON_COMMIT, db, agent_id);
 }
 
 /* The agent got (+1) or lost (-1) the lease of a task. */
 void
 effect_held(DbState *db, const char *agent_id, int64 task_id, int delta)
 {
-	Effect	   *effect = recent(EFFECT_HELD, AT_COMMIT, db, 0, agent_id);
+	Effect	   *effect = recent(EFFECT_HELD, ON_COMMIT, db, 0, agent_id);
 
 	if (effect == NULL)
-		effect = push(EFFECT_HELD, AT_COMMIT, db, agent_id);
+		effect = push(EFFECT_HELD, ON_COMMIT, db, agent_id);
 	effect->held.delta += delta;
 	effect->held.hash ^= roster_task_hash(task_id);
 }
@@ -311,7 +352,7 @@ effect_held(DbState *db, const char *agent_id, int64 task_id, int delta)
 void
 effect_cancel_requested(DbState *db, const char *agent_id)
 {
-	push(EFFECT_CANCEL_REQUESTED, AT_COMMIT, db, agent_id);
+	push(EFFECT_CANCEL_REQUESTED, ON_COMMIT, db, agent_id);
 }
 
 /* This backend is the connection of the agent. */
@@ -319,92 +360,117 @@ void
 effect_attach(DbState *db, const char *agent_id, int64 incarnation)
 {
 	roster_prepare_attach();
-	push(EFFECT_ATTACH, AT_COMMIT, db, agent_id)->incarnation = incarnation;
+	push(EFFECT_ATTACH, ON_COMMIT, db, agent_id)->incarnation = incarnation;
 }
 
 void
 effect_detach(DbState *db, const char *agent_id)
 {
-	push(EFFECT_DETACH, AT_COMMIT, db, agent_id);
+	push(EFFECT_DETACH, ON_COMMIT, db, agent_id);
 }
 
 /* The leases of an agent whose connection ended so often are taken back. */
 void
 effect_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects)
 {
-	push(EFFECT_DISCONNECT_HANDLED, AT_COMMIT, db, agent_id)->disconnects = disconnects;
+	push(EFFECT_DISCONNECT_HANDLED, ON_COMMIT, db, agent_id)->disconnects = disconnects;
 }
 
 /* A task went to history. */
 void
 effect_finished(DbState *db, int64 task_id)
 {
-	push(EFFECT_FINISHED, AT_COMMIT, db, NULL)->task_id = task_id;
+	push(EFFECT_FINISHED, ON_COMMIT, db, NULL)->task_id = task_id;
 }
 
 /* A capability, or what an agent offers, changed. */
 void
 effect_policy_changed(DbState *db)
 {
-	push(EFFECT_POLICY_CHANGED, AT_COMMIT, db, NULL);
+	push(EFFECT_POLICY_CHANGED, ON_COMMIT, db, NULL);
 }
 
 /* Shelves were attached or dropped. */
 void
 effect_shelves(DbState *db, DateADT first, DateADT last)
 {
-	Effect	   *effect = push(EFFECT_SHELVES, AT_COMMIT, db, NULL);
+	Effect	   *effect = push(EFFECT_SHELVES, ON_COMMIT, db, NULL);
 
 	effect->shelves.first = first;
 	effect->shelves.last = last;
 }
 
-static void
-ready(DbState *db, int when, int32 lane_id, int64 count)
+/* The key of a row that is PENDING, or may be, at the end of this transaction. */
+void
+effect_ready(DbState *db, int32 lane_id, ReadyKey key, EffectWhen when)
 {
-	Effect	   *effect = recent(EFFECT_READY, when, db, lane_id, NULL);
+	Effect	   *effect;
+
+	if (effect_count >= MANY_EFFECTS && (when & ON_COMMIT))
+	{
+		effect_lower(db, lane_id, key);
+		return;
+	}
+	effect = push(EFFECT_READY, when, db, NULL);
+	effect->lane.id = lane_id;
+	effect->lane.key = key;
+}
+
+/* Any of the lane's rows from this key on may be PENDING at the end. */
+void
+effect_lower(DbState *db, int32 lane_id, ReadyKey key)
+{
+	Effect	   *effect = recent(EFFECT_LOWER, ON_END, db, lane_id, NULL);
 
 	if (effect == NULL)
 	{
-		effect = push(EFFECT_READY, when, db, NULL);
+		effect = push(EFFECT_LOWER, ON_END, db, NULL);
 		effect->lane.id = lane_id;
+		effect->lane.key = key;
 	}
-	effect->lane.count += count;
+	else if (ready_key_compare(key, effect->lane.key) < 0)
+		effect->lane.key = key;
 }
 
-/* Tasks of the lane became PENDING. */
+/*
+ * A key that was popped proved to be of no use: whoever changed or locked its
+ * row pushes what there is to push.
+ */
 void
-effect_ready(DbState *db, int32 lane_id, int64 count)
+effect_ready_not(DbState *db, int32 lane_id, ReadyKey key)
 {
-	ready(db, AT_COMMIT, lane_id, count);
-}
+	for (int i = effect_count - 1; i >= 0; i--)
+	{
+		Effect	   *effect = &effects[i];
 
-/* Tasks of the lane were claimed: an abort makes them claimable again. */
-void
-effect_claimed(DbState *db, int32 lane_id, int64 count)
-{
-	ready(db, AT_ABORT, lane_id, count);
+		if (effect->kind == EFFECT_READY && effect->db == db && effect->lane.id == lane_id &&
+			effect->when == ON_ABORT && ready_key_compare(effect->lane.key, key) == 0)
+		{
+			effect->when = NEVER;
+			return;
+		}
+	}
 }
 
 /* CREATE EXTENSION in this database: it needs a sweeper. */
 void
 effect_extension_created(Oid database)
 {
-	push(EFFECT_EXTENSION_CREATED, AT_COMMIT, NULL, NULL)->database = database;
+	push(EFFECT_EXTENSION_CREATED, ON_COMMIT, NULL, NULL)->database = database;
 }
 
 /* The command that holds the sweeper of a database off ends. */
 void
 effect_release_database(Oid database)
 {
-	push(EFFECT_RELEASE_DATABASE, AT_COMMIT | AT_ABORT, NULL, NULL)->database = database;
+	push(EFFECT_RELEASE_DATABASE, ON_END, NULL, NULL)->database = database;
 }
 
 /* A sweep took the rows from here on; if it is undone they wait again. */
 void
 effect_unswept(DbState *db, TimestampTz at)
 {
-	push(EFFECT_UNSWEPT, AT_ABORT, db, NULL)->at = at;
+	push(EFFECT_UNSWEPT, ON_ABORT, db, NULL)->at = at;
 }
 
 /*

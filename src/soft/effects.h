@@ -14,6 +14,7 @@
 
 #include "ains.h"
 
+#include "soft/ready.h"
 #include "soft/roster.h"
 #include "soft/shmem.h"
 
@@ -39,9 +40,23 @@ extern void effect_release_database(Oid database);
 /* At abort. */
 extern void effect_unswept(DbState *db, TimestampTz at);
 
-/* A task is claimable: at commit if it is made so, at abort if it was claimed. */
-extern void effect_ready(DbState *db, int32 lane_id, int64 count);
-extern void effect_claimed(DbState *db, int32 lane_id, int64 count);
+/*
+ * Ready keys. Whoever locks a PENDING row registers its key first, ON_END; who
+ * makes a row PENDING, ON_COMMIT; who pops a key, ON_ABORT. effects_reserve
+ * makes room, so that the next one cannot fail.
+ */
+typedef enum EffectWhen
+{
+	NEVER = 0,
+	ON_COMMIT = 1,
+	ON_ABORT = 2,
+	ON_END = ON_COMMIT | ON_ABORT
+} EffectWhen;
+
+extern void effects_reserve(int count);
+extern void effect_ready(DbState *db, int32 lane_id, ReadyKey key, EffectWhen when);
+extern void effect_lower(DbState *db, int32 lane_id, ReadyKey key);
+extern void effect_ready_not(DbState *db, int32 lane_id, ReadyKey key);
 
 /* What this transaction will do to an agent, if anything. */
 extern bool effects_pending_agent(DbState *db, const char *agent_id,

@@ -1,32 +1,632 @@
 /*
  * soft/ready.c
- *		Which tasks a claim gets.
+ *		The ready set. Its invariant is in ready.h.
  *
- * The order is that of the index task_ready, read with SKIP LOCKED.
+ * The lanes lock guards which memory belongs to which lane: shared to use a
+ * lane, exclusive to give or take its memory. A lane's own lock guards what is
+ * in it. Order: lanes lock, then lane. Neither is held while a query runs.
  */
 #include "soft/ready.h"
 
-#include "soft/token.h"
+#include "miscadmin.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/hsearch.h"
 
-/* Whether the lanes have something to claim that nobody is about to take. */
-bool
-ready_peek(DbState *db, const int32 *lanes, int count, TimestampTz now)
+#include "compat.h"
+#include "guc.h"
+#include "store/lease_store.h"
+
+/* How long a claim waits for somebody else's refill of its lane. */
+#define REFILL_WAIT_MS	50
+/* Keys the audit reads of a lane at a time. */
+#define AUDIT_SLICE		1000
+
+typedef struct LaneKey
 {
-	return count > 0 && lease_store_claimable(lanes, count, now);
+	int32		db_number;
+	int32		lane_id;
+} LaneKey;
+
+/* Which lane has which memory; lanes lock. */
+typedef struct LaneEntry
+{
+	LaneKey		key;
+	int32		index;
+} LaneEntry;
+
+typedef struct Lane
+{
+	LaneKey		key;			/* lanes lock; lane_id 0: free */
+	pg_atomic_uint64 last_used; /* of the lanes' clock: who goes first */
+	int			refiller;		/* pid of who refills it, or 0; from here: own lock */
+	ReadyKey	horizon;
+	ReadyKey	ceiling;		/* the horizon that a running refill may reach */
+	ConditionVariable refilled;
+	Heap		heap;
+} Lane;
+
+typedef struct Lanes
+{
+	int32		count;
+	Size		stride;			/* bytes from lane to lane */
+	pg_atomic_uint64 clock;
+	/* followed by the lanes */
+} Lanes;
+
+static Lanes *lanes;
+static HTAB *lane_index;		/* LaneEntry */
+static LWLockPadded *lane_locks;
+
+static Size
+lane_stride(void)
+{
+	return MAXALIGN(offsetof(Lane, heap) + HEAP_SIZE(ains_ready_set_size));
+}
+
+/* Bytes to request, with the locks of the lanes. */
+Size
+ready_size(void)
+{
+	RequestNamedLWLockTranche("ains_lane", ains_max_lanes);
+	return add_size(add_size(MAXALIGN(sizeof(Lanes)),
+							 mul_size(ains_max_lanes, lane_stride())),
+					hash_estimate_size(ains_max_lanes, sizeof(LaneEntry)));
+}
+
+static inline Lane *
+lane_at(int32 index)
+{
+	return (Lane *) ((char *) lanes + MAXALIGN(sizeof(Lanes)) + index * lanes->stride);
+}
+
+static inline LWLock *
+lock_of(const Lane *lane)
+{
+	return &lane_locks[((const char *) lane - (const char *) lane_at(0)) / lanes->stride].lock;
+}
+
+void
+ready_shmem_init(void)
+{
+	bool		found;
+	HASHCTL		ctl = {.keysize = sizeof(LaneKey), .entrysize = sizeof(LaneEntry)};
+
+	lane_locks = GetNamedLWLockTranche("ains_lane");
+	lane_index = ShmemInitHash("ains lane index", ains_max_lanes, ains_max_lanes, &ctl,
+							   HASH_ELEM | HASH_BLOBS);
+	lanes = ShmemInitStruct("ains lanes",
+							add_size(MAXALIGN(sizeof(Lanes)),
+									 mul_size(ains_max_lanes, lane_stride())), &found);
+	if (found)
+		return;
+	lanes->count = ains_max_lanes;
+	lanes->stride = lane_stride();
+	pg_atomic_init_u64(&lanes->clock, 0);
+	for (int32 i = 0; i < lanes->count; i++)
+	{
+		Lane	   *lane = lane_at(i);
+
+		memset(lane, 0, sizeof(Lane));
+		pg_atomic_init_u64(&lane->last_used, 0);
+		ConditionVariableInit(&lane->refilled);
+		heap_init(&lane->heap, ains_ready_set_size);
+	}
+}
+
+/* Needs the lanes lock; NULL: the lane has no memory. */
+static Lane *
+find_lane(DbState *db, int32 lane_id)
+{
+	LaneKey		key = {shmem_db_number(db), lane_id};
+	LaneEntry  *entry = hash_search(lane_index, &key, HASH_FIND, NULL);
+
+	return entry != NULL ? lane_at(entry->index) : NULL;
+}
+
+/* Needs the lanes lock, exclusively. */
+static void
+free_lane(Lane *lane)
+{
+	(void) hash_search(lane_index, &lane->key, HASH_REMOVE, NULL);
+	lane->key.lane_id = 0;
 }
 
 /*
- * Leases up to max_tasks tasks of the lanes to an agent, in rank order over
- * all of them; never waits for a row, nor for somebody who has the table for
- * himself. Result in the current context.
+ * Gives the lane memory, that of the least used one if there is no other;
+ * never of one that is being refilled. Does nothing if that fails.
  */
-ClaimedTask *
-ready_claim(DbState *db, const ClaimLane *lanes, int lane_count, int max_tasks,
-			const char *agent_id, int64 incarnation, const AinsTime *now, int *count)
+static void
+make_lane(DbState *db, int32 lane_id)
 {
+	Lane	   *chosen = NULL;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_EXCLUSIVE);
+	if (find_lane(db, lane_id) == NULL)
+	{
+		for (int32 i = 0; i < lanes->count; i++)
+		{
+			Lane	   *lane = lane_at(i);
+
+			/* the exclusive lanes lock keeps every lane as it is */
+			if (lane->key.lane_id == 0)
+			{
+				chosen = lane;
+				break;
+			}
+			if (lane->refiller == 0 &&
+				(chosen == NULL || pg_atomic_read_u64(&lane->last_used) <
+				 pg_atomic_read_u64(&chosen->last_used)))
+				chosen = lane;
+		}
+		if (chosen != NULL)
+		{
+			LaneEntry  *entry;
+
+			if (chosen->key.lane_id != 0)
+				free_lane(chosen);
+			chosen->key = (LaneKey) {shmem_db_number(db), lane_id};
+			chosen->horizon = READY_KEY_MIN;
+			chosen->refiller = 0;
+			chosen->heap.count = 0;
+			entry = hash_search(lane_index, &chosen->key, HASH_ENTER, NULL);
+			entry->index = ((char *) chosen - (char *) lane_at(0)) / lanes->stride;
+		}
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* Forgets the lanes of a database whose extension is gone. */
+void
+ready_forget_db(int db_number)
+{
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_EXCLUSIVE);
+	for (int32 i = 0; i < lanes->count; i++)
+	{
+		Lane	   *lane = lane_at(i);
+
+		if (lane->key.lane_id != 0 && lane->key.db_number == db_number)
+			free_lane(lane);
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* The one way down. Needs the lane's lock. */
+static void
+lower(Lane *lane, ReadyKey key)
+{
+	if (ready_key_compare(key, lane->horizon) < 0)
+		lane->horizon = key;
+	if (lane->refiller != 0 && ready_key_compare(key, lane->ceiling) < 0)
+		lane->ceiling = key;
+	heap_drop_from(&lane->heap, key);
+}
+
+/* Needs the lane's lock. */
+static void
+push(Lane *lane, ReadyKey key)
+{
+	/* beyond the horizon a later refill sees it */
+	if (lane->refiller == 0 && ready_key_compare(key, lane->horizon) >= 0)
+		return;
+	if (lane->heap.count == lane->heap.capacity)
+	{
+		ReadyKey	largest = heap_largest(&lane->heap);
+
+		if (ready_key_compare(key, largest) >= 0)
+		{
+			lower(lane, key);
+			return;
+		}
+		lower(lane, largest);
+	}
+	heap_add(&lane->heap, key);
+}
+
+/* A transaction ended: the row of this key is PENDING and not locked by it. */
+void
+ready_push(DbState *db, int32 lane_id, ReadyKey key)
+{
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	if (lane != NULL)
+	{
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		push(lane, key);
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* Likewise for keys from this one on, which need not be known one by one. */
+void
+ready_lower(DbState *db, int32 lane_id, ReadyKey key)
+{
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	if (lane != NULL)
+	{
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		lower(lane, key);
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* Forgets the keys of all lanes of a database: the index is asked again. */
+void
+ready_reset(DbState *db)
+{
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	for (int32 i = 0; i < lanes->count; i++)
+	{
+		Lane	   *lane = lane_at(i);
+
+		if (lane->key.lane_id == 0 || lane->key.db_number != shmem_db_number(db))
+			continue;
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		lower(lane, READY_KEY_MIN);
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* What a refill needs to end, whatever happens. */
+typedef struct Refill
+{
+	DbState    *db;
+	int32		lane_id;
+	ReadyKey	horizon;		/* what it found out; its start if it failed */
+} Refill;
+
+/* Ends a refill. A lane that is being refilled keeps its memory. */
+static void
+end_refill(int code, Datum arg)
+{
+	Refill	   *refill = (Refill *) DatumGetPointer(arg);
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(refill->db, refill->lane_id);
+	if (lane != NULL && lane->refiller == MyProcPid)
+	{
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		lane->horizon = refill->horizon;
+		if (ready_key_compare(lane->ceiling, lane->horizon) < 0)
+			lane->horizon = lane->ceiling;
+		lane->refiller = 0;
+		heap_drop_from(&lane->heap, lane->horizon);
+		LWLockRelease(lock_of(lane));
+		ConditionVariableBroadcast(&lane->refilled);
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* Reads keys from the horizon on into the lane; between begin and end_refill. */
+static void
+run_refill(Refill *refill, int32 room)
+{
+	ReadyKey   *keys = palloc(room * sizeof(ReadyKey));
+	int			count = lease_store_ready_keys(refill->lane_id, refill->horizon, room, keys);
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(refill->db, refill->lane_id);
+	if (lane != NULL && lane->refiller == MyProcPid)
+	{
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		for (int i = 0; i < count; i++)
+			push(lane, keys[i]);
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+
+	if (count < room)
+		refill->horizon = READY_KEY_MAX;
+	else
+	{
+		/* the successor of the last key read; ids are far from overflow */
+		refill->horizon = keys[count - 1];
+		refill->horizon.task_id++;
+	}
+	pfree(keys);
+}
+
+/* Somebody else refills the lane: waits for him for a moment. */
+static void
+wait_for_refill(DbState *db, int32 lane_id)
+{
+	static uint32 wait_event = 0;
+	ConditionVariable *refilled = NULL;
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	if (lane != NULL)
+	{
+		/* conditions of lanes stay where they are, whoever's they become */
+		refilled = &lane->refilled;
+		ConditionVariablePrepareToSleep(refilled);
+		if (lane->refiller == 0)
+			refilled = NULL;
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	if (refilled != NULL)
+		(void) ConditionVariableTimedSleep(refilled, REFILL_WAIT_MS,
+										   compat_wait_event("AinsRefill", &wait_event));
+	ConditionVariableCancelSleep();
+}
+
+/*
+ * Moves the horizon of a lane up, by reading the index from there on; false if
+ * somebody else does it. The flag is up before the snapshot is taken, so a
+ * commit that the snapshot misses pushes its key whatever the horizon.
+ */
+static bool
+refill_lane(DbState *db, int32 lane_id)
+{
+	Refill		refill = {.db = db, .lane_id = lane_id};
+	bool		mine = false;
+	int32		room = 0;
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	if (lane != NULL)
+	{
+		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		if (lane->refiller == 0)
+		{
+			mine = true;
+			lane->refiller = MyProcPid;
+			lane->ceiling = READY_KEY_MAX;
+			refill.horizon = lane->horizon;
+			/* half of it, so that what is enqueued meanwhile evicts nothing */
+			room = Max(lane->heap.capacity / 2, 1);
+		}
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	if (!mine)
+		return false;
+
+	PG_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
+	{
+		run_refill(&refill, room);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
+	end_refill(0, PointerGetDatum(&refill));
+	return true;
+}
+
+/* What stands at the head of a lane. */
+typedef enum HeadKind
+{
+	HEAD_NONE,					/* nothing is claimable */
+	HEAD_KEY,					/* a key */
+	HEAD_HORIZON				/* unknown: a refill comes first */
+} HeadKind;
+
+/* The head of a lane is the smaller of its first key and its horizon. */
+static HeadKind
+look(DbState *db, int32 lane_id, ReadyKey *head)
+{
+	HeadKind	kind = HEAD_HORIZON;
+	bool		exists;
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	exists = lane != NULL;
+	*head = READY_KEY_MIN;
+	if (exists)
+	{
+		LWLockAcquire(lock_of(lane), LW_SHARED);
+		*head = lane->horizon;
+		if (lane->heap.count > 0 &&
+			ready_key_compare(heap_smallest(&lane->heap), lane->horizon) < 0)
+		{
+			*head = heap_smallest(&lane->heap);
+			kind = HEAD_KEY;
+		}
+		else if (ready_key_compare(lane->horizon, READY_KEY_MAX) == 0)
+			kind = HEAD_NONE;
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	if (!exists)
+		make_lane(db, lane_id);
+	return kind;
+}
+
+/*
+ * Of the lanes, the one with the smallest head, refilled as needed so that its
+ * head is a key; -1 if there is nothing to claim in any of them.
+ */
+static int
+best_lane(DbState *db, const int32 *lane_ids, int count)
+{
+	/* a lane that somebody else goes on refilling may be left for later */
+	for (int patience = 0; patience < 16;)
+	{
+		int			best = -1;
+		HeadKind	best_kind = HEAD_NONE;
+		ReadyKey	best_head = READY_KEY_MAX;
+
+		for (int i = 0; i < count; i++)
+		{
+			ReadyKey	head;
+			HeadKind	kind = look(db, lane_ids[i], &head);
+
+			if (kind != HEAD_NONE &&
+				(best < 0 || ready_key_compare(head, best_head) < 0))
+			{
+				best = i;
+				best_kind = kind;
+				best_head = head;
+			}
+		}
+		if (best < 0 || best_kind == HEAD_KEY)
+			return best;
+		if (!refill_lane(db, lane_ids[best]))
+		{
+			wait_for_refill(db, lane_ids[best]);
+			patience++;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	return -1;
+}
+
+/*
+ * Takes the first key in rank order over the lanes; false: there is none. The
+ * caller has reserved an effect, and registers it before anything can fail.
+ */
+bool
+ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
+{
+	for (;;)
+	{
+		int			best = best_lane(db, lane_ids, count);
+		bool		found = false;
+		Lane	   *lane;
+
+		if (best < 0)
+			return false;
+		LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+		lane = find_lane(db, lane_ids[best]);
+		if (lane != NULL)
+		{
+			LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+			if (lane->heap.count > 0 &&
+				ready_key_compare(heap_smallest(&lane->heap), lane->horizon) < 0)
+			{
+				popped->key = heap_take_smallest(&lane->heap);
+				popped->lane = best;
+				found = true;
+			}
+			pg_atomic_write_u64(&lane->last_used,
+								pg_atomic_fetch_add_u64(&lanes->clock, 1) + 1);
+			LWLockRelease(lock_of(lane));
+		}
+		LWLockRelease(shmem_lock(LOCK_LANES));
+		if (found)
+			return true;
+		CHECK_FOR_INTERRUPTS(); /* somebody was faster */
+	}
+}
+
+/* Whether the lanes have something to claim. */
+bool
+ready_peek(DbState *db, const int32 *lane_ids, int count)
+{
+	return best_lane(db, lane_ids, count) >= 0;
+}
+
+/* Whether the lane's memory keeps its invariants, for tests. */
+bool
+ready_is_valid(DbState *db)
+{
+	bool		valid = true;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	for (int32 i = 0; i < lanes->count; i++)
+	{
+		Lane	   *lane = lane_at(i);
+
+		if (lane->key.lane_id == 0 || lane->key.db_number != shmem_db_number(db))
+			continue;
+		LWLockAcquire(lock_of(lane), LW_SHARED);
+		valid = valid && heap_is_valid(&lane->heap) &&
+			(lane->refiller != 0 || lane->heap.count == 0 ||
+			 ready_key_compare(heap_largest(&lane->heap), lane->horizon) < 0);
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	return valid;
+}
+
+/* The lanes of a database that have memory, in the current context. */
+int32 *
+ready_lanes(DbState *db, int *count)
+{
+	int32	   *lane_ids = palloc(lanes->count * sizeof(int32));
+
 	*count = 0;
-	if (lane_count == 0 || !lease_store_table_is_free(db->task_relid))
-		return NULL;
-	return lease_store_claim(lanes, lane_count, max_tasks, agent_id, incarnation,
-							 token_take(db, max_tasks, now->wall), now->wall, count);
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	for (int32 i = 0; i < lanes->count; i++)
+		if (lane_at(i)->key.lane_id != 0 &&
+			lane_at(i)->key.db_number == shmem_db_number(db))
+			lane_ids[(*count)++] = lane_at(i)->key.lane_id;
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	return lane_ids;
+}
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	return ready_key_compare(*(const ReadyKey *) a, *(const ReadyKey *) b);
+}
+
+/* A copy of a lane, sorted, in the current context; its horizon. */
+static ReadyKey *
+copy_lane(DbState *db, int32 lane_id, int *count, ReadyKey *horizon)
+{
+	ReadyKey   *copy = palloc(ains_ready_set_size * sizeof(ReadyKey));
+	Lane	   *lane;
+
+	*count = 0;
+	*horizon = READY_KEY_MIN;
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = find_lane(db, lane_id);
+	if (lane != NULL)
+	{
+		LWLockAcquire(lock_of(lane), LW_SHARED);
+		*count = lane->heap.count;
+		memcpy(copy, lane->heap.keys, *count * sizeof(ReadyKey));
+		*horizon = lane->horizon;
+		LWLockRelease(lock_of(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	qsort(copy, *count, sizeof(ReadyKey), compare_keys);
+	return copy;
+}
+
+/*
+ * Compares a lane with the index up to its horizon: up to `room` keys of
+ * PENDING rows that the heap does not have. Most of them are in motion: popped,
+ * or pushed in this moment.
+ */
+int
+ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room)
+{
+	int			known;
+	int			read;
+	int			count = 0;
+	ReadyKey	horizon;
+	ReadyKey	from = READY_KEY_MIN;
+	ReadyKey   *slice = palloc(AUDIT_SLICE * sizeof(ReadyKey));
+	ReadyKey   *keys = copy_lane(db, lane_id, &known, &horizon);
+
+	/* the heap was copied before the snapshot: what is pushed now may be "missing" */
+	do
+	{
+		read = lease_store_ready_keys(lane_id, from, AUDIT_SLICE, slice);
+		for (int i = 0; i < read && count < room; i++)
+		{
+			if (ready_key_compare(slice[i], horizon) >= 0)
+				return count;
+			if (bsearch(&slice[i], keys, known, sizeof(ReadyKey), compare_keys) == NULL)
+				missing[count++] = slice[i];
+		}
+		if (read > 0)
+			from = (ReadyKey) {slice[read - 1].rank, slice[read - 1].task_id + 1};
+		CHECK_FOR_INTERRUPTS();
+	} while (read == AUDIT_SLICE && count < room);
+	return count;
 }

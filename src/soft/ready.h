@@ -1,18 +1,54 @@
 /*
  * soft/ready.h
- *		The ready tasks of the lanes, in rank order.
+ *		The ready set: for each lane, the first of its PENDING tasks in rank
+ *		order, in shared memory.
+ *
+ * A lane has a bounded heap of keys and a horizon, also a key.
+ *
+ * Invariant: every committed PENDING task of the lane with key < horizon is in
+ * the heap, or its row is locked by a transaction that will push it at its
+ * end. Outside a refill no key in the heap is >= the horizon.
+ *
+ * The heap is a hint, the row is the truth: whoever pops a key locks the row
+ * and looks. So a key too many costs a look; a key too few would cost a task
+ * its turn, which is why whoever locks a PENDING row registers an effect that
+ * pushes its key (soft/effects.h). A lane without memory is one whose horizon
+ * is the lowest key.
  */
 #ifndef AINS_READY_H
 #define AINS_READY_H
 
 #include "ains.h"
 
+#include "soft/heap.h"
 #include "soft/shmem.h"
-#include "store/lease_store.h"
 
-extern bool ready_peek(DbState *db, const int32 *lanes, int count, TimestampTz now);
-extern ClaimedTask *ready_claim(DbState *db, const ClaimLane *lanes, int lane_count,
-								int max_tasks, const char *agent_id, int64 incarnation,
-								const AinsTime *now, int *count);
+#define READY_KEY_MIN	((ReadyKey) {PG_INT64_MIN, PG_INT64_MIN})
+#define READY_KEY_MAX	((ReadyKey) {PG_INT64_MAX, PG_INT64_MAX})
+
+/* A key that was popped, and the index of its lane in the caller's list. */
+typedef struct PoppedKey
+{
+	ReadyKey	key;
+	int			lane;
+} PoppedKey;
+
+extern Size ready_size(void);
+extern void ready_shmem_init(void);
+extern void ready_forget_db(int db_number);
+
+/* For effects.c: these cannot fail. */
+extern void ready_push(DbState *db, int32 lane_id, ReadyKey key);
+extern void ready_lower(DbState *db, int32 lane_id, ReadyKey key);
+
+/* These may refill, so they run a query and may raise what it raises. */
+extern bool ready_pop(DbState *db, const int32 *lanes, int count, PoppedKey *popped);
+extern bool ready_peek(DbState *db, const int32 *lanes, int count);
+
+/* Housekeeping. */
+extern int32 *ready_lanes(DbState *db, int *count);
+extern int	ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room);
+extern void ready_reset(DbState *db);
+extern bool ready_is_valid(DbState *db);
 
 #endif							/* AINS_READY_H */

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "guc.h"
+#include "soft/ready.h"
 #include "soft/roster.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
@@ -41,6 +42,7 @@ request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
 	RequestAddinShmemSpace(roster_size());
+	RequestAddinShmemSpace(ready_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
 	RequestNamedLWLockTranche("ains", LOCK_COUNT);
@@ -69,10 +71,12 @@ startup(void)
 			pg_atomic_init_u64(&db->policy_generation, 0);
 			pg_atomic_init_u64(&db->next_token, 0);
 			pg_atomic_init_u64(&db->token_ceiling, 0);
+			pg_atomic_init_u64(&db->ready_drift, 0);
 			SpinLockInit(&db->mutex);
 		}
 	}
 	roster_shmem_init();
+	ready_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
@@ -147,6 +151,7 @@ shmem_db(Oid database, Oid task_relid)
 							 "ains.max_databases")));
 		}
 		roster_forget_db(db - shared->dbs);
+		ready_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
 		pg_atomic_fetch_add_u64(&db->policy_generation, 1);
@@ -324,6 +329,13 @@ db_swept_until(DbState *db)
 	until = db->swept_until;
 	SpinLockRelease(&db->mutex);
 	return until;
+}
+
+/* The audit found a ready key that had been lost. */
+void
+db_note_drift(DbState *db)
+{
+	pg_atomic_fetch_add_u64(&db->ready_drift, 1);
 }
 
 /* The days that have shelves; NO_SHELF when not known. */

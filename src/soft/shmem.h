@@ -37,6 +37,8 @@ typedef struct DbState
 	/* The next lease token, and the one that may not be reached; 0: unborn. */
 	pg_atomic_uint64 next_token;
 	pg_atomic_uint64 token_ceiling;
+	/* Ready keys that were lost and found by the audit. */
+	pg_atomic_uint64 ready_drift;
 
 	slock_t		mutex;			/* guards the rest; held for a few loads */
 	Latch	   *sweeper;		/* of the running sweeper, or NULL */
@@ -52,11 +54,12 @@ extern void shmem_init(void);
 extern bool shmem_ready(void);
 extern LWLock *shmem_lock(int which);
 
-/* Locks of the tranche "ains"; no code holds two of them at once. */
+/* Locks of the tranche "ains"; no code holds two of them at once, but shmem_db. */
 enum
 {
 	LOCK_DATABASES,
 	LOCK_ROSTER,
+	LOCK_LANES,
 	LOCK_WAITERS,
 	LOCK_LAUNCHER,
 	LOCK_COUNT
@@ -79,6 +82,7 @@ extern void db_plan_pass(DbState *db, int64 mono);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
+extern void db_note_drift(DbState *db);
 extern void db_get_shelves(DbState *db, DateADT *first, DateADT *last);
 extern void db_set_shelves(DbState *db, DateADT first, DateADT last);
 

@@ -183,6 +183,7 @@ ains_rescan(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	db_set_shelves(call.db, NO_SHELF, NO_SHELF);
+	ready_reset(call.db);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();
@@ -199,6 +200,28 @@ ains_queue_stats(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	report_store_queue_stats(call.now.wall, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
 	return (Datum) 0;
+}
+
+/* ains_internal.check_ready_set(): whether the ready set keeps its invariants */
+PG_FUNCTION_INFO_V1(ains_check_ready_set);
+Datum
+ains_check_ready_set(PG_FUNCTION_ARGS)
+{
+	Call		call;
+
+	call_begin_read(&call);
+	PG_RETURN_BOOL(ready_is_valid(call.db));
+}
+
+/* ains_internal.ready_drift(): how many ready keys were lost and found again */
+PG_FUNCTION_INFO_V1(ains_ready_drift);
+Datum
+ains_ready_drift(PG_FUNCTION_ARGS)
+{
+	Call		call;
+
+	call_begin_read(&call);
+	PG_RETURN_INT64(pg_atomic_read_u64(&call.db->ready_drift));
 }
 
 /* ains_internal.clock_now(): the time ains goes by, for its views */

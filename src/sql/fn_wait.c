@@ -125,11 +125,9 @@ look_for_task(Call *call, const char *agent_id, char **capabilities, int count)
 	agent_require_accepting(&agent);
 	(void) roster_beat(call->db, agent_id, &call->now, &after_beat);
 	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &lane_count);
-	lane_ids = palloc((lane_count + 1) * sizeof(int32));
-	for (int i = 0; i < lane_count; i++)
-		lane_ids[i] = lanes[i].lane_id;
+	lane_ids = agent_lane_ids(lanes, lane_count);
 	waiter_for_lanes(call->db, lane_ids, lane_count);
-	return ready_peek(call->db, lane_ids, lane_count, call->now.wall);
+	return ready_peek(call->db, lane_ids, lane_count);
 }
 
 static Datum

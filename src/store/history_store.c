@@ -206,7 +206,7 @@ history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isn
  */
 bool
 history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
-					   TimestampTz now, bool *key_is_live)
+					   TimestampTz now, int64 *rank, bool *key_is_live)
 {
 	static SavedQuery put_back = {
 		"WITH gone AS (DELETE FROM ains.task_history WHERE task_id = $1 RETURNING *),"
@@ -219,8 +219,8 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
 		"   payload, metadata, checkpoint FROM gone ORDER BY finished_at DESC LIMIT 1"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
-		"  RETURNING 1)"
-		" SELECT EXISTS (SELECT FROM made) FROM gone",
+		"  RETURNING rank)"
+		" SELECT (SELECT rank FROM made) FROM gone",
 	5, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
 	QueryCall	q;
 	bool		made = false;
@@ -234,7 +234,8 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 	*key_is_live = false;
 	if (query_run(&q) > 0)
 	{
-		made = query_bool(&q, 0, 1);
+		made = !query_isnull(&q, 0, 1);
+		*rank = query_int64(&q, 0, 1);
 		*key_is_live = !made;
 	}
 	query_end(&q);

@@ -11,40 +11,35 @@
 #include "catalog/pg_type.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "utils/array.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
 #include "query.h"
 
-/* What makes a PENDING row claimable at $now: it has not expired unstarted. */
-#define NOT_EXPIRED(now) \
-	"(r.expires_at IS NULL OR r.expires_at > " now " OR r.attempt > 0)"
-
-/* Whether one of the lanes has a claimable task that nobody has locked. */
-bool
-lease_store_claimable(const int32 *lanes, int count, TimestampTz now)
+/*
+ * The first `room` keys of a lane's PENDING rows from `from` on, in order, by
+ * the latest snapshot. Returns how many there are.
+ */
+int
+lease_store_ready_keys(int32 lane_id, ReadyKey from, int room, ReadyKey *keys)
 {
-	static SavedQuery peek = {
-		"SELECT FROM unnest($1) AS o (lane_id), LATERAL ("
-		" SELECT FROM ains.task r WHERE r.lane_id = o.lane_id AND r.status = 'PENDING'"
-		"  AND " NOT_EXPIRED("$2") " ORDER BY r.rank, r.task_id LIMIT 1"
-		"  FOR UPDATE SKIP LOCKED) AS head LIMIT 1",
-	2, {INT4ARRAYOID, TIMESTAMPTZOID}};
+	static SavedQuery read = {
+		"SELECT rank, task_id FROM ains.task WHERE lane_id = $1 AND status = 'PENDING'"
+		" AND (rank, task_id) >= ($2, $3) ORDER BY rank, task_id LIMIT $4",
+	4, {INT4OID, INT8OID, INT8OID, INT4OID}};
 	QueryCall	q;
-	Datum	   *datums;
-	bool		found;
+	int			count;
 
-	query_begin(&q, &peek);
-	datums = palloc(Max(count, 1) * sizeof(Datum));
+	query_begin(&q, &read);
+	query_arg_int32(&q, lane_id);
+	query_arg_int64(&q, from.rank);
+	query_arg_int64(&q, from.task_id);
+	query_arg_int32(&q, room);
+	count = query_run(&q);
 	for (int i = 0; i < count; i++)
-		datums[i] = Int32GetDatum(lanes[i]);
-	query_arg(&q, PointerGetDatum(construct_array(datums, count, INT4OID, sizeof(int32),
-												  true, TYPALIGN_INT)));
-	query_arg_time(&q, now);
-	found = query_run(&q) > 0;
+		keys[i] = (ReadyKey) {query_int64(&q, i, 1), query_int64(&q, i, 2)};
 	query_end(&q);
-	return found;
+	return count;
 }
 
 /*
@@ -58,106 +53,63 @@ lease_store_table_is_free(Oid task_relid)
 }
 
 /*
- * Makes up to max_tasks PENDING tasks of the lanes ACTIVE, in rank order over
- * all of them, skipping rows that are locked. The n-th gets the token
- * first_token + n - 1.
- *
- * Candidates are read in index order, a few more from each lane than wanted;
- * only as many as wanted are locked, since they are locked one by one below
- * the LIMIT.
+ * Makes the task of a ready key ACTIVE, if its row is still what the key says
+ * and nobody has it locked; false, and nothing changed, if not. The row is
+ * locked by its primary key alone and looked at afterwards, so that it is known
+ * what may be locked; by its ctid, which spares a second way down an index. (A
+ * version newer than the snapshot is locked but not found: false, too.)
  */
-ClaimedTask *
-lease_store_claim(const ClaimLane *lanes, int lane_count, int max_tasks,
-				 const char *agent_id, int64 incarnation, int64 first_token,
-				 TimestampTz now, int *count)
+bool
+lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
+				  int64 incarnation, int64 token, TimestampTz now, ClaimedTask *task)
 {
 	static SavedQuery claim = {
-		"WITH offered AS MATERIALIZED ("
-		" SELECT * FROM unnest($1, $2, $3, $4) AS o (lane_id, lease, timeout, max_attempts)),"
-		" picked AS MATERIALIZED ("
-		" SELECT t.task_id FROM ("
-		"   SELECT r.task_id, r.rank FROM offered o, LATERAL ("
-		"    SELECT task_id, rank FROM ains.task r WHERE r.lane_id = o.lane_id"
-		"     AND r.status = 'PENDING' AND " NOT_EXPIRED("$9")
-		"     ORDER BY r.rank, r.task_id LIMIT $5 + 64) r"
-		"   ORDER BY r.rank, r.task_id) c, LATERAL ("
-		"  SELECT t.task_id FROM ains.task t WHERE t.task_id = c.task_id AND t.status = 'PENDING'"
-		"   FOR UPDATE SKIP LOCKED) t LIMIT $5),"
-		" taken AS ("
-		" UPDATE ains.task t SET status = 'ACTIVE', attempt = t.attempt + 1, agent_id = $6,"
-		"  incarnation = $7, lease_token = $8 + p.n - 1, lease = o.lease, claimed_at = $9,"
-		"  lease_expires_at = $9 + o.lease, deadline = $9 + coalesce(t.timeout, o.timeout),"
-		"  wake_at = least($9 + o.lease, $9 + coalesce(t.timeout, o.timeout))"
-		"  FROM (SELECT task_id, row_number() OVER () AS n FROM picked) p, offered o"
-		"  WHERE t.task_id = p.task_id AND o.lane_id = t.lane_id"
-		"  RETURNING t.task_id, t.lane_id, t.lease_token, t.capability, t.payload, t.priority,"
-		"   t.attempt, coalesce(t.max_attempts, o.max_attempts), t.lease_expires_at,"
-		"   t.checkpoint, t.deadline, t.metadata)"
-		" SELECT * FROM taken ORDER BY lease_token",
-		9, {INT4ARRAYOID, INTERVALARRAYOID, INTERVALARRAYOID, INT4ARRAYOID,
-		INT4OID, TEXTOID, INT8OID, INT8OID, TIMESTAMPTZOID}};
+		"UPDATE ains.task t SET status = 'ACTIVE', attempt = t.attempt + 1, agent_id = $4,"
+		"  incarnation = $5, lease_token = $6, lease = $7, claimed_at = $8,"
+		"  lease_expires_at = $8 + $7, deadline = $8 + coalesce(t.timeout, $9),"
+		"  wake_at = least($8 + $7, $8 + coalesce(t.timeout, $9))"
+		" FROM (SELECT ctid FROM ains.task WHERE task_id = $1 FOR UPDATE SKIP LOCKED) free"
+		" WHERE t.ctid = free.ctid AND t.status = 'PENDING' AND t.lane_id = $2"
+		"  AND t.rank = $3 AND (t.expires_at IS NULL OR t.expires_at > $8 OR t.attempt > 0)"
+		" RETURNING t.capability, t.payload, t.priority, t.attempt, t.max_attempts,"
+		"  t.lease_expires_at, t.checkpoint, t.deadline, t.metadata",
+		9, {INT8OID, INT4OID, INT8OID, TEXTOID, INT8OID, INT8OID, INTERVALOID,
+	TIMESTAMPTZOID, INTERVALOID}};
 	QueryCall	q;
-	ClaimedTask *tasks;
-	Datum	   *ids,
-			   *leases,
-			   *timeouts,
-			   *attempts;
-	bool	   *no_timeout;
-	int			lbound = 1;
+	bool		done;
 
 	query_begin(&q, &claim);
-	ids = palloc(lane_count * sizeof(Datum));
-	leases = palloc(lane_count * sizeof(Datum));
-	timeouts = palloc(lane_count * sizeof(Datum));
-	attempts = palloc(lane_count * sizeof(Datum));
-	no_timeout = palloc(lane_count * sizeof(bool));
-	for (int i = 0; i < lane_count; i++)
-	{
-		ids[i] = Int32GetDatum(lanes[i].lane_id);
-		leases[i] = IntervalPGetDatum(length_to_interval(lanes[i].lease));
-		no_timeout[i] = lanes[i].timeout < 0;
-		timeouts[i] = IntervalPGetDatum(length_to_interval(Max(lanes[i].timeout, 0)));
-		attempts[i] = Int32GetDatum(lanes[i].max_attempts);
-	}
-	query_arg(&q, PointerGetDatum(construct_array(ids, lane_count, INT4OID,
-												  sizeof(int32), true, TYPALIGN_INT)));
-	query_arg(&q, PointerGetDatum(construct_array(leases, lane_count, INTERVALOID,
-												  sizeof(Interval), false, TYPALIGN_DOUBLE)));
-	query_arg(&q, PointerGetDatum(construct_md_array(timeouts, no_timeout, 1, &lane_count,
-													 &lbound, INTERVALOID, sizeof(Interval),
-													 false, TYPALIGN_DOUBLE)));
-	query_arg(&q, PointerGetDatum(construct_array(attempts, lane_count, INT4OID,
-												  sizeof(int32), true, TYPALIGN_INT)));
-	query_arg_int32(&q, max_tasks);
+	query_arg_int64(&q, key.task_id);
+	query_arg_int32(&q, lane->lane_id);
+	query_arg_int64(&q, key.rank);
 	query_arg_text(&q, agent_id);
 	query_arg_int64(&q, incarnation);
-	query_arg_int64(&q, first_token);
+	query_arg_int64(&q, token);
+	query_arg_length(&q, lane->lease);
 	query_arg_time(&q, now);
-	query_run(&q);
-
-	tasks = MemoryContextAllocZero(q.caller, Max(q.count, 1) * sizeof(ClaimedTask));
-	for (uint64 i = 0; i < q.count; i++)
+	query_arg_length(&q, lane->timeout);
+	done = query_run(&q) > 0;
+	if (done)
 	{
-		ClaimedTask *task = &tasks[i];
-
-		task->task_id = query_int64(&q, i, 1);
-		task->lane_id = query_int32(&q, i, 2);
-		task->lease_token = query_int64(&q, i, 3);
-		task->capability = query_datum_copy(&q, i, 4);
-		task->payload = query_datum_copy(&q, i, 5);
-		task->priority = query_int16(&q, i, 6);
-		task->attempt = query_int32(&q, i, 7);
-		task->max_attempts = query_int32(&q, i, 8);
-		task->lease_expires_at = query_time(&q, i, 9);
-		if (!query_isnull(&q, i, 10))
-			task->checkpoint = query_datum_copy(&q, i, 10);
-		task->deadline = query_time(&q, i, 11);
-		if (!query_isnull(&q, i, 12))
-			task->metadata = query_datum_copy(&q, i, 12);
+		memset(task, 0, sizeof(*task));
+		task->task_id = key.task_id;
+		task->lane_id = lane->lane_id;
+		task->lease_token = token;
+		task->capability = query_datum_copy(&q, 0, 1);
+		task->payload = query_datum_copy(&q, 0, 2);
+		task->priority = query_int16(&q, 0, 3);
+		task->attempt = query_int32(&q, 0, 4);
+		task->max_attempts = query_isnull(&q, 0, 5) ? lane->max_attempts
+			: query_int32(&q, 0, 5);
+		task->lease_expires_at = query_time(&q, 0, 6);
+		if (!query_isnull(&q, 0, 7))
+			task->checkpoint = query_datum_copy(&q, 0, 7);
+		task->deadline = query_time(&q, 0, 8);
+		if (!query_isnull(&q, 0, 9))
+			task->metadata = query_datum_copy(&q, 0, 9);
 	}
-	*count = q.count;
 	query_end(&q);
-	return tasks;
+	return done;
 }
 
 /* The row of a lease that is held and not to be cancelled. */

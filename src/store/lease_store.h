@@ -32,11 +32,11 @@ typedef struct ClaimedTask
 	Datum		metadata;
 } ClaimedTask;
 
-extern bool lease_store_claimable(const int32 *lanes, int count, TimestampTz now);
+extern int	lease_store_ready_keys(int32 lane_id, ReadyKey from, int room, ReadyKey *keys);
 extern bool lease_store_table_is_free(Oid task_relid);
-extern ClaimedTask *lease_store_claim(const ClaimLane *lanes, int lane_count, int max_tasks,
-									  const char *agent_id, int64 incarnation,
-									  int64 first_token, TimestampTz now, int *count);
+extern bool lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
+							  int64 incarnation, int64 token, TimestampTz now,
+							  ClaimedTask *task);
 extern TimestampTz lease_store_extend(int64 task_id, int64 lease_token, int64 lease,
 									  TimestampTz now, char **agent_id);
 extern TimestampTz lease_store_checkpoint(int64 task_id, int64 lease_token, Datum state,

@@ -18,10 +18,10 @@
 
 /* The columns of a TaskRow, in the order read_row() reads them. */
 #define TASK_COLUMNS \
-	"t.task_id, t.lane_id, t.status::text, t.priority, t.attempt, t.max_attempts," \
+	"t.task_id, t.lane_id, t.status::text AS status, t.priority, t.attempt, t.max_attempts," \
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
-	" t.incarnation, t.lease_token, t.lease, t.enqueued_by::oid," \
-	" t.cancel_requested_at IS NOT NULL, t.agent_id, t.capability"
+	" t.incarnation, t.lease_token, t.lease, t.enqueued_by::oid AS enqueued_by," \
+	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -257,18 +257,38 @@ task_store_lock(int64 task_id, TaskRow *row)
 	return find_one(&lock, task_id, row);
 }
 
+/* Locks a live task unless somebody has it; false: somebody has, or it is gone. */
+bool
+task_store_lock_free(int64 task_id, TaskRow *row)
+{
+	static SavedQuery lock = {
+		"SELECT " TASK_COLUMNS " FROM ains.task t WHERE t.task_id = $1 FOR UPDATE SKIP LOCKED",
+	1, {INT8OID}};
+
+	return find_one(&lock, task_id, row);
+}
+
+/*
+ * Rows found by a condition are locked in two steps, by their primary keys:
+ * LockRows keeps the lock on a row that changed and fails the condition, and
+ * nobody would know that it is locked. So the caller gets every row he locked,
+ * as it is now, and has to look whether it still is what he wanted.
+ */
+#define LOCK_THOSE(ids, how) \
+	"SELECT t.* FROM unnest(ARRAY(" ids ")) AS i (id), LATERAL (" \
+	" SELECT " TASK_COLUMNS " FROM ains.task t WHERE t.task_id = i.id " how ") t"
+
+#define HELD_BY_AGENT \
+	"SELECT task_id FROM ains.task WHERE agent_id = $1 AND status = 'ACTIVE'" \
+	" ORDER BY task_id LIMIT 1000"
+
 /* Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them. */
 TaskRow *
 task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count)
 {
-	static SavedQuery lock = {
-		"SELECT " TASK_COLUMNS " FROM ains.task t WHERE t.agent_id = $1 AND t.status = 'ACTIVE'"
-		" ORDER BY t.task_id LIMIT 1000 FOR UPDATE",
-	1, {TEXTOID}};
+	static SavedQuery lock = {LOCK_THOSE(HELD_BY_AGENT, "FOR UPDATE"), 1, {TEXTOID}};
 	static SavedQuery lock_free = {
-		"SELECT " TASK_COLUMNS " FROM ains.task t WHERE t.agent_id = $1 AND t.status = 'ACTIVE'"
-		" ORDER BY t.task_id LIMIT 1000 FOR UPDATE SKIP LOCKED",
-	1, {TEXTOID}};
+		LOCK_THOSE(HELD_BY_AGENT, "FOR UPDATE SKIP LOCKED"), 1, {TEXTOID}};
 	QueryCall	q;
 	TaskRow    *rows;
 
@@ -427,8 +447,8 @@ TaskRow *
 task_store_lock_due(TimestampTz from, TimestampTz until, int *count)
 {
 	static SavedQuery lock = {
-		"SELECT " TASK_COLUMNS " FROM ains.task t WHERE t.wake_at BETWEEN $1 AND $2"
-		" ORDER BY t.wake_at LIMIT 1000 FOR UPDATE SKIP LOCKED",
+		LOCK_THOSE("SELECT task_id FROM ains.task WHERE wake_at BETWEEN $1 AND $2"
+				   " ORDER BY wake_at LIMIT 1000", "FOR UPDATE SKIP LOCKED"),
 	2, {TIMESTAMPTZOID, TIMESTAMPTZOID}};
 	QueryCall	q;
 	TaskRow    *rows;

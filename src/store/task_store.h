@@ -60,6 +60,7 @@ extern void task_store_replace(int64 task_id, Datum payload, Datum metadata);
 
 extern bool task_store_find(int64 task_id, TaskRow *row);
 extern bool task_store_lock(int64 task_id, TaskRow *row);
+extern bool task_store_lock_free(int64 task_id, TaskRow *row);
 extern TaskRow *task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count);
 extern int	task_store_count_of_agent(const char *agent_id, uint64 *held_hash);
 extern int64 *task_store_cancel_requested_of(const char *agent_id, int *count);
