@@ -521,6 +521,23 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 	}
 }
 
+/*
+ * Whether a look would be worth its while: a lane has a key, or does not know.
+ * What ready_peek() would have to ask the index for counts as a yes.
+ */
+bool
+ready_may_have(DbState *db, const int32 *lane_ids, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		ReadyKey	head;
+
+		if (look(db, lane_ids[i], &head) != HEAD_NONE)
+			return true;
+	}
+	return false;
+}
+
 /* Whether the lanes have something to claim. */
 bool
 ready_peek(DbState *db, const int32 *lane_ids, int count)

@@ -41,6 +41,9 @@ extern void ready_forget_db(int db_number);
 extern void ready_push(DbState *db, int32 lane_id, ReadyKey key);
 extern void ready_lower(DbState *db, int32 lane_id, ReadyKey key);
 
+/* Reads shared memory only. */
+extern bool ready_may_have(DbState *db, const int32 *lanes, int count);
+
 /* These may refill, so they run a query and may raise what it raises. */
 extern bool ready_pop(DbState *db, const int32 *lanes, int count, PoppedKey *popped);
 extern bool ready_peek(DbState *db, const int32 *lanes, int count);

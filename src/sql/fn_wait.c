@@ -39,10 +39,11 @@
 #include "sql/edge.h"
 #include "store/history_store.h"
 
-/* A sleeper opens its eyes this often, to beat. */
-#define BEAT_MS			1000
-/* And looks at the tables again this often, should a wake-up have been lost. */
-#define LOOK_AGAIN_US	(5 * USECS_PER_SEC)
+/*
+ * A sleeper opens its eyes this often: to beat, and to glance at shared memory
+ * in case that who was woken for a task did not claim it.
+ */
+#define GLANCE_MS		1000
 /* It returns so long before statement_timeout would strike. */
 #define TIMEOUT_MARGIN_MS	100
 
@@ -69,18 +70,26 @@ wait_deadline(const AinsTime *now, int64 timeout)
 	return now->mono + timeout;
 }
 
+/* What a backend waits for. */
+typedef struct Wait
+{
+	DbState    *db;
+	const char *agent_id;		/* kept alive meanwhile; NULL: none */
+	int32	   *lanes;			/* where tasks would come from */
+	int			lane_count;
+} Wait;
+
 /*
- * Sleeps until somebody wakes this waiter, `until` is reached, or it is time
- * to look again; keeps the agent (NULL: none) alive meanwhile. An interrupt or
- * a client that went away ends it with an error.
+ * Sleeps until somebody wakes this waiter, there may be something in a lane,
+ * or `until` is reached. An interrupt or a client that went away ends it with
+ * an error.
  */
 static void
-sleep_until(DbState *db, const char *agent_id, int64 until)
+sleep_until(const Wait *wait, int64 until)
 {
 	static uint32 wait_event = 0;
 	AinsTime	now = clock_read();
 
-	until = Min(until, now.mono + LOOK_AGAIN_US);
 	while (now.mono < until && !waiter_woken())
 	{
 		int			events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
@@ -94,7 +103,7 @@ sleep_until(DbState *db, const char *agent_id, int64 until)
 			events |= WL_SOCKET_CLOSED;
 		}
 		happened = WaitLatchOrSocket(MyLatch, events, sock,
-									 Min(BEAT_MS, (until - now.mono) / 1000 + 1),
+									 Min(GLANCE_MS, (until - now.mono) / 1000 + 1),
 									 compat_wait_event("AinsWait", &wait_event));
 		if (happened & WL_SOCKET_CLOSED)
 		{
@@ -105,29 +114,31 @@ sleep_until(DbState *db, const char *agent_id, int64 until)
 			ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		now = clock_read();
-		if (agent_id != NULL)
-			(void) roster_beat(db, agent_id, &now, &view);
+		if (wait->agent_id != NULL)
+			(void) roster_beat(wait->db, wait->agent_id, &now, &view);
+		if ((happened & WL_TIMEOUT) &&
+			ready_may_have(wait->db, wait->lanes, wait->lane_count))
+			break;
 	}
 }
 
 /* One look for a claimable task, after registering as a waiter for it. */
 static bool
-look_for_task(Call *call, const char *agent_id, char **capabilities, int count)
+look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 {
 	AgentView	agent;
 	AgentView	after_beat;
 	ClaimLane  *lanes;
-	int32	   *lane_ids;
-	int			lane_count;
 
 	call_begin(call);
-	agent_require(call, agent_id, 0, &agent);
+	wait->db = call->db;
+	agent_require(call, wait->agent_id, 0, &agent);
 	agent_require_accepting(&agent);
-	(void) roster_beat(call->db, agent_id, &call->now, &after_beat);
-	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &lane_count);
-	lane_ids = agent_lane_ids(lanes, lane_count);
-	waiter_for_lanes(call->db, lane_ids, lane_count);
-	return ready_peek(call->db, lane_ids, lane_count);
+	(void) roster_beat(call->db, wait->agent_id, &call->now, &after_beat);
+	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
+	wait->lanes = agent_lane_ids(lanes, wait->lane_count);
+	waiter_for_lanes(call->db, wait->lanes, wait->lane_count);
+	return ready_peek(call->db, wait->lanes, wait->lane_count);
 }
 
 static Datum
@@ -146,7 +157,7 @@ Datum
 ains_wait_for_task(PG_FUNCTION_ARGS)
 {
 	Call		call;
-	char	   *agent_id = edge_name(fcinfo, 0, "agent_id");
+	Wait		wait = {.agent_id = edge_name(fcinfo, 0, "agent_id")};
 	int64		timeout = edge_length_or(fcinfo, 1, "timeout", 0, 30 * USECS_PER_SEC);
 	int			count;
 	char	  **capabilities = edge_names(fcinfo, 3, "capabilities", &count);
@@ -159,14 +170,14 @@ ains_wait_for_task(PG_FUNCTION_ARGS)
 	query_procedure_begin();
 	PG_TRY();
 	{
-		while (!(ready = look_for_task(&call, agent_id, capabilities, count)))
+		while (!(ready = look_for_task(&call, &wait, capabilities, count)))
 		{
 			if (deadline == 0)
 				deadline = wait_deadline(&call.now, timeout);
 			if (call.now.mono >= deadline)
 				break;
 			query_procedure_commit();
-			sleep_until(call.db, agent_id, deadline);
+			sleep_until(&wait, deadline);
 		}
 	}
 	PG_FINALLY();
@@ -209,6 +220,7 @@ Datum
 ains_wait_for_result(PG_FUNCTION_ARGS)
 {
 	Call		call;
+	Wait		wait = {0};
 	int64		task_id = edge_id(fcinfo, 0, "task_id");
 	int64		timeout = edge_length_or(fcinfo, 1, "timeout", 0, 30 * USECS_PER_SEC);
 	MemoryContext outer = CurrentMemoryContext;
@@ -233,7 +245,7 @@ ains_wait_for_result(PG_FUNCTION_ARGS)
 			if (call.now.mono >= deadline)
 				break;
 			query_procedure_commit();
-			sleep_until(call.db, NULL, deadline);
+			sleep_until(&wait, deadline);
 		}
 		/* still in this transaction: a stored result may be out of line */
 		if (!isnull)
