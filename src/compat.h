@@ -18,6 +18,11 @@
 #error "ains builds for PostgreSQL 15 to 18"
 #endif
 
+/* A function that does not return says so first since 18 (28e7a9968). */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* A backend's place in arrays of MaxBackends; 17 counts from 0 (024c52111). */
 #if PG_VERSION_NUM >= 170000
 #define compat_my_backend_index()	(MyProcNumber)

@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/shelf.h"
@@ -107,7 +108,7 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 	return tasks;
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_token(int64 task_id, int64 token)
 {
 	ereport(ERROR,
@@ -118,7 +119,7 @@ refuse_token(int64 task_id, int64 token)
 			 errhint("Drop the work: the task was taken back or ended otherwise.")));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_cancelled(int64 task_id)
 {
 	ereport(ERROR,

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/shelf.h"
@@ -60,7 +61,7 @@ task_note_locked(Call *call, const TaskRow *task)
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_END);
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_duplicate(const char *capability, const char *unique_key)
 {
 	ereport(ERROR,
@@ -197,7 +198,7 @@ task_require_visible(Call *call, int64 task_id, Oid enqueued_by, const char *age
 			 errdetail("Only members of the role that enqueued it, the agent that holds it, and members of ains_admin may touch it.")));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse_transition(int64 task_id, TaskStatus status, const char *what, const char *hint)
 {
 	ereport(ERROR,

@@ -7,6 +7,7 @@
 
 #include "ains.h"
 
+#include "compat.h"
 #include "core/call.h"
 #include "store/task_store.h"
 
@@ -26,6 +27,6 @@ extern void task_set_priority(Call *call, int64 task_id, int32 priority);
 extern void task_note_locked(Call *call, const TaskRow *task);
 extern void task_require_visible(Call *call, int64 task_id, Oid enqueued_by,
 								 const char *agent_id);
-extern void task_refuse_unknown(int64 task_id) pg_attribute_noreturn();
+pg_noreturn extern void task_refuse_unknown(int64 task_id);
 
 #endif							/* AINS_TASK_H */

@@ -15,13 +15,14 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "errors.h"
 #include "guc.h"
 
 /* Longest error text, unique key or reason; what is longer has another home. */
 #define MAX_KEY_CHARS	1024
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 refuse(const char *what, const char *why)
 {
 	ereport(ERROR,
