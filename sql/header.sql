@@ -11,6 +11,18 @@
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- CREATE EXTENSION uses a schema "ains" that is there already. Somebody else's
+-- could hold tables that wait to be taken for ours.
+DO $$
+BEGIN
+    IF (SELECT nspowner::regrole::text <> quote_ident(current_user)
+          FROM pg_namespace WHERE nspname = 'ains') THEN
+        RAISE EXCEPTION 'schema "ains" belongs to another role'
+            USING ERRCODE = '42501', HINT = 'Drop it, or make it yours, and try again.';
+    END IF;
+END
+$$;
+
 -- The extension's own schema is made by CREATE EXTENSION; what only the
 -- library and the tests call lives apart.
 CREATE SCHEMA ains_internal;

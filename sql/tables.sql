@@ -136,8 +136,10 @@ CREATE UNIQUE INDEX task_unique_key ON ains.task (capability, unique_key) WHERE 
 
 -- Finished tasks, by the day they finished. The shelves (partitions) are made
 -- at run time, ahead of need, by the sweeper, and dropped whole; see
--- core/shelf.c. The last lease token is kept, so that a repeated complete()
--- is answered.
+-- core/shelf.c. Keys and indexes stand on the shelves alone: one of the parent
+-- would belong to the extension, and what a dump makes for the shelves would be
+-- there already. The last lease token is kept, so that a repeated complete() is
+-- answered.
 CREATE TABLE ains.task_history (
     task_id       bigint NOT NULL,
     finished_at   timestamptz NOT NULL,
@@ -166,7 +168,6 @@ CREATE TABLE ains.task_history (
     result        jsonb,
     usage         jsonb
 ) PARTITION BY RANGE (shelf);
-CREATE INDEX task_history_task_id ON ains.task_history (task_id);
 COMMENT ON TABLE ains.task_history IS 'finished tasks, partitioned by day of finishing';
 
 -- One row per attempt that did not succeed.
@@ -182,7 +183,6 @@ CREATE TABLE ains.attempt (
     agent_id    text NOT NULL,
     error       text
 ) PARTITION BY RANGE (shelf);
-CREATE INDEX attempt_task_id ON ains.attempt (task_id);
 COMMENT ON TABLE ains.attempt IS 'attempts that did not succeed: failed, timed out, lease_expired, agent_dead, disconnected, reregistered, not_held, cancelled';
 
 -- fail(retryable => NULL) looks here: an error that contains one of these

@@ -69,11 +69,25 @@ typedef enum AgentHealth
 #define AINS_MIN_PRIORITY		1
 #define AINS_MAX_PRIORITY		10
 #define AINS_MAX_CLAIM			1000
+#define AINS_MAX_ATTEMPTS		1000000
 #define AINS_MAX_BATCH			10000
 /* Rows the sweeper handles in one transaction. */
 #define AINS_SWEEP_BATCH		1000
 /* Ids and tokens stay exact as JSON numbers. */
 #define AINS_MAX_ID				INT64CONST(9007199254740991)
+
+/* The row of an agent, as far as calls need it. */
+typedef struct AgentFacts
+{
+	int64		incarnation;
+	Oid			owner;
+	AgentWanted wanted;
+	AgentHealth health;
+	bool		dead;
+	int64		heartbeat_timeout;	/* -1: the setting */
+	int32		max_active_tasks;	/* 0: no limit */
+	uint64		version;		/* of what this transaction writes; 0: as read */
+} AgentFacts;
 
 /* A ready task's place in its lane: by rank, then by id. */
 typedef struct ReadyKey

@@ -42,6 +42,13 @@ clock_read(void)
 	return now;
 }
 
+/* Microseconds from now to a moment by the server's own clock. */
+int64
+clock_until(TimestampTz moment)
+{
+	return moment - GetCurrentTimestamp();
+}
+
 /* Moves the test clock of the whole server, by microseconds, for good. */
 void
 clock_advance(int64 wall_us, int64 mono_us)

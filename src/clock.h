@@ -20,6 +20,7 @@ typedef struct ClockOffsets
 
 extern void clock_shmem_init(ClockOffsets *offsets, bool found);
 extern AinsTime clock_read(void);
+extern int64 clock_until(TimestampTz moment);
 extern void clock_advance(int64 wall_us, int64 mono_us);
 
 extern int64 length_from_interval(const Interval *interval, const char *what);

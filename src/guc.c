@@ -8,6 +8,7 @@
 
 #include "miscadmin.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 int			ains_default_lease;
 int			ains_heartbeat_timeout;
@@ -81,6 +82,21 @@ static const IntSetting preload_settings[] = {
 	&ains_ready_set_size, 4096, 16, 1000000, PGC_POSTMASTER, 0},
 };
 
+/* Refuses a list that could not be split into names. */
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*newval);
+	List	   *names;
+	bool		valid = SplitIdentifierString(copy, ',', &names);
+
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	list_free(names);
+	pfree(copy);
+	return valid;
+}
+
 static void
 define_int(const IntSetting *s)
 {
@@ -107,7 +123,7 @@ guc_init(void)
 							   "Comma-separated names of the databases in which a sweeper may run.",
 							   "Empty: all that have the extension.",
 							   &ains_databases, "", PGC_SIGHUP, GUC_LIST_INPUT,
-							   NULL, NULL, NULL);
+							   check_databases, NULL, NULL);
 
 	if (process_shared_preload_libraries_in_progress)
 	{

@@ -9,7 +9,8 @@
  *
  * Plans are generic and prefer indexes whatever the statistics say: a queue's
  * tables are empty at one moment and huge at the next, and a plan made at the
- * first moment is still in use at the second.
+ * first moment is still in use at the second. Reports, which read whole tables,
+ * say so (SavedQuery.scans).
  */
 #include "query.h"
 
@@ -99,7 +100,7 @@ query_installation(Installation *installation)
 }
 
 static void
-borrow_session(Borrowed *borrowed)
+borrow_session(Borrowed *borrowed, bool scans)
 {
 	Installation installation;
 
@@ -107,6 +108,7 @@ borrow_session(Borrowed *borrowed)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"ains\" is not installed in this database"),
+				 errdetail("It was dropped in this moment."),
 				 errhint("Run CREATE EXTENSION ains.")));
 
 	GetUserIdAndSecContext(&borrowed->role, &borrowed->sec_context);
@@ -116,8 +118,8 @@ borrow_session(Borrowed *borrowed)
 	borrowed->seqscan = enable_seqscan;
 	borrowed->bitmapscan = enable_bitmapscan;
 	borrowed->jit = jit_enabled;
-	enable_seqscan = false;
-	enable_bitmapscan = false;
+	enable_seqscan = scans;
+	enable_bitmapscan = scans;
 	jit_enabled = false;		/* a statement of ours is never worth compiling */
 }
 
@@ -161,7 +163,7 @@ query_run(QueryCall *call)
 	int			result = 0;
 
 	Assert(call->nargs == query->nargs);
-	borrow_session(&borrowed);
+	borrow_session(&borrowed, query->scans);
 	PG_TRY();
 	{
 		if (query->plan == NULL)
@@ -198,6 +200,13 @@ query_end(QueryCall *call)
 	Assert(CurrentMemoryContext == call->caller);
 }
 
+static void
+set_own(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
 /* Runs a statement that cannot be planned, such as CREATE TABLE, as the owner. */
 void
 query_ddl(const char *sql)
@@ -206,10 +215,16 @@ query_ddl(const char *sql)
 	int			result = 0;
 
 	SPI_connect();
-	borrow_session(&borrowed);
+	borrow_session(&borrowed, false);
 	PG_TRY();
 	{
+		int			level = NewGUCNestLevel();
+
+		/* what the caller prefers for his own tables is nothing to ours */
+		set_own("default_tablespace", "");
+		set_own("default_table_access_method", "heap");
 		result = SPI_execute(sql, false, 0);
+		AtEOXact_GUC(true, level);
 	}
 	PG_FINALLY();
 	{

@@ -32,6 +32,7 @@ typedef struct SavedQuery
 	const char *sql;
 	int			nargs;
 	Oid			argtypes[QUERY_MAX_ARGS];
+	bool		scans;			/* reads whole tables: let the planner choose */
 	SPIPlanPtr	plan;
 } SavedQuery;
 

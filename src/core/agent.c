@@ -8,12 +8,14 @@
  */
 #include "core/agent.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "core/capability.h"
 #include "core/lease.h"
-#include "core/task.h"
 #include "errors.h"
 #include "guc.h"
 #include "policy.h"
@@ -27,9 +29,24 @@ status_of(const AgentFacts *facts)
 	return policy_agent_status(facts->wanted, facts->health, facts->dead);
 }
 
+/* How many leases an agent holds, leaving out what this transaction did. */
+static int
+count_held(Call *call, const char *agent_id, uint64 *hash)
+{
+	int			pending;
+	uint64		pending_hash;
+	int			held = task_store_count_of_agent(agent_id, hash);
+
+	effects_pending_held(call->db, agent_id, &pending, &pending_hash);
+	*hash ^= pending_hash;
+	return held - pending;
+}
+
 /*
  * What is known of an agent; false: none of that id is registered. Loads it
- * into the roster if need be, as if it had beaten now.
+ * into the roster if need be, as if it had beaten now; where that cannot be (the
+ * roster is full, this is a standby) the facts are those of the row, and the
+ * beats are made up.
  */
 bool
 agent_find(Call *call, const char *agent_id, AgentView *agent)
@@ -40,29 +57,49 @@ agent_find(Call *call, const char *agent_id, AgentView *agent)
 
 	if (pending && gone)
 		return false;
-	if (!roster_find(call->db, agent_id, agent))
+	/* on a standby nobody would tell the roster of changes */
+	if (RecoveryInProgress() || !roster_find(call->db, agent_id, agent))
 	{
-		uint64		held_hash;
+		uint64		hash;
 		int			held;
 
-		if (pending)
+		if (!pending && !agent_store_find(agent_id, &facts))
+			return false;
+		memset(agent, 0, sizeof(AgentView));
+		strlcpy(agent->agent_id, agent_id, sizeof(agent->agent_id));
+		agent->facts = facts;
+		if (!pending && !RecoveryInProgress())
 		{
-			memset(agent, 0, sizeof(AgentView));
-			strlcpy(agent->agent_id, agent_id, sizeof(agent->agent_id));
-		}
-		else
-		{
-			if (!agent_store_find(agent_id, &facts))
-				return false;
-			held = task_store_count_of_agent(agent_id, &held_hash);
-			roster_load(call->db, agent_id, &facts, held, held_hash, &call->now);
-			if (!roster_find(call->db, agent_id, agent))
-				return false;	/* evicted or pruned in this moment */
+			held = count_held(call, agent_id, &hash);
+			if (roster_load(call->db, agent_id, &facts, held, hash, &call->now))
+				(void) roster_find(call->db, agent_id, agent);
 		}
 	}
 	if (pending)
 		agent->facts = facts;
 	return true;
+}
+
+pg_noreturn static void
+refuse_more_agents(void)
+{
+	ereport(ERROR,
+			(errcode(AINS_LIMIT_EXCEEDED),
+			 errmsg("too many agents"),
+			 errdetail("There is room for %d agents, and all of them are in use.",
+					   ains_max_agents),
+			 errhint("Increase the setting \"%s\" and restart the server.",
+					 "ains.max_agents")));
+}
+
+pg_noreturn static void
+refuse_unknown_agent(const char *agent_id)
+{
+	ereport(ERROR,
+			(errcode(AINS_UNKNOWN_AGENT),
+			 errmsg("unknown agent"),
+			 errdetail("No agent \"%s\" is registered.", agent_id),
+			 errhint("Call ains.register_agent first; the view ains.agents lists them.")));
 }
 
 static void
@@ -77,18 +114,15 @@ require_member(Call *call, const char *agent_id, Oid owner)
 }
 
 /*
- * The agent a call is made for: raises NS002, 42501, or NS005 if incarnation
- * is given (not 0) and not the current one.
+ * The agent a call is made for: raises NS002, 42501, NS005 if incarnation is
+ * given (not 0) and not the current one, and NS008 if its beats could not be
+ * kept, unless this transaction registered it.
  */
 void
 agent_require(Call *call, const char *agent_id, int64 incarnation, AgentView *agent)
 {
 	if (!agent_find(call, agent_id, agent))
-		ereport(ERROR,
-				(errcode(AINS_UNKNOWN_AGENT),
-				 errmsg("unknown agent"),
-				 errdetail("No agent \"%s\" is registered.", agent_id),
-				 errhint("Call ains.register_agent first.")));
+		refuse_unknown_agent(agent_id);
 	require_member(call, agent_id, agent->facts.owner);
 	if (incarnation != 0 && incarnation != agent->facts.incarnation)
 		ereport(ERROR,
@@ -97,6 +131,14 @@ agent_require(Call *call, const char *agent_id, int64 incarnation, AgentView *ag
 				 errdetail("Incarnation " INT64_FORMAT " of agent \"%s\" was replaced by " INT64_FORMAT ".",
 						   incarnation, agent_id, agent->facts.incarnation),
 				 errhint("Another process registered this agent_id: end this one.")));
+	if (!agent->in_roster)
+	{
+		AgentFacts	facts;
+		bool		gone;
+
+		if (!effects_pending_agent(call->db, agent_id, &facts, &gone))
+			refuse_more_agents();
+	}
 }
 
 /* Raises NS005 if the agent may not claim. */
@@ -145,29 +187,26 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 			   int capability_count, Datum capability_array)
 {
 	AgentFacts	facts = {.wanted = WANTED_ACCEPTING, .health = HEALTH_ACTIVE,
-		.heartbeat_timeout = agent->heartbeat_timeout, .owner = call->role};
+		.heartbeat_timeout = agent->heartbeat_timeout,
+		.max_active_tasks = agent->max_active_tasks, .owner = call->role};
 	AgentFacts	old;
 	AgentView	known;
+	bool		is_new = !roster_find(call->db, agent->agent_id, &known);
 
 	agent->owner = call->role;
 	agent->now = call->now.wall;
 	agent->incarnation = facts.incarnation = token_take(call->db, 1, call->now.wall);
 
-	if (!roster_find(call->db, agent->agent_id, &known) && !roster_make_room())
-		ereport(ERROR,
-				(errcode(AINS_LIMIT_EXCEEDED),
-				 errmsg("too many agents"),
-				 errdetail("There is room for %d agents, and all of them are in use.",
-						   ains_max_agents),
-				 errhint("Increase the setting \"%s\" and restart the server.",
-						 "ains.max_agents")));
+	/* those that this transaction adds take their slots at commit */
+	if (is_new && !roster_make_room(effects_new_agents() + 1))
+		refuse_more_agents();
 
 	while (!agent_store_insert(agent))
 	{
 		if (agent_store_lock(agent->agent_id, &old))
 		{
 			require_member(call, agent->agent_id, old.owner);
-			facts.owner = old.owner;
+			facts.owner = agent->owner = old.owner;	/* it stays */
 			(void) lease_take_back_all(call, agent->agent_id, END_REREGISTERED, false);
 			agent_store_restart(agent);
 			break;
@@ -178,17 +217,19 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 	for (int i = 0; i < capability_count; i++)
 		(void) capability_ensure(call, capabilities[i]);
 	agent_store_set_capabilities(agent->agent_id, capability_array);
-	effect_agent(call->db, agent->agent_id, &facts);
+	facts.version = db_version(call->db);
+	effect_agent(call->db, agent->agent_id, &facts, is_new);
 	return agent_store_row(agent->agent_id);
 }
 
 /* Writes an agent's state to its row, locked by us, and to the roster at commit. */
 static void
-write_state(Call *call, const AgentView *seen, const AgentFacts *facts)
+write_state(Call *call, const AgentView *seen, AgentFacts *facts)
 {
 	agent_store_write_state(seen->agent_id, facts, call->now.wall,
 							seen->beats.last_beat);
-	effect_agent(call->db, seen->agent_id, facts);
+	facts->version = db_version(call->db);
+	effect_agent(call->db, seen->agent_id, facts, false);
 }
 
 /* The beats say something new of the agent. */
@@ -197,8 +238,13 @@ change_health(Call *call, AgentView *agent, AgentHealth health)
 {
 	AgentFacts	facts;
 
-	if (!agent_store_lock(agent->agent_id, &facts) ||
-		facts.incarnation != agent->facts.incarnation)
+	if (!agent_store_lock(agent->agent_id, &facts))
+	{
+		/* pruned: the roster had loaded it in that moment */
+		roster_remove(call->db, agent->agent_id, db_version(call->db));
+		refuse_unknown_agent(agent->agent_id);
+	}
+	if (facts.incarnation != agent->facts.incarnation)
 		return;					/* replaced in this moment */
 	facts.health = health;
 	facts.dead = false;
@@ -225,7 +271,7 @@ reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
 			   HeartbeatAnswer *answer)
 {
 	uint64		hash;
-	int			held = task_store_count_of_agent(beat->agent_id, &hash);
+	int			held = count_held(call, beat->agent_id, &hash);
 	int			count;
 	TaskRow    *tasks;
 
@@ -233,14 +279,10 @@ reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
 	answer->active_tasks = held;
 	answer->lost = task_store_not_held_by(beat->agent_id, beat->held, beat->held_count,
 										  &answer->lost_count);
-	effects_reserve(AINS_SWEEP_BATCH);
-	tasks = task_store_lock_of_agent(beat->agent_id, true, &count);
-	for (int i = 0; i < count; i++)
-		task_note_locked(call, &tasks[i]);
+	tasks = lease_lock_of_agent(call, beat->agent_id, true, &count);
 	for (int i = 0; i < count; i++)
 	{
-		if (tasks[i].status != TASK_ACTIVE || strcmp(tasks[i].agent_id, beat->agent_id) != 0 ||
-			tasks[i].claimed_at >= agent->beats.last_heartbeat ||
+		if (tasks[i].claimed_at >= agent->beats.last_heartbeat ||
 			contains(beat->held, beat->held_count, tasks[i].task_id))
 			continue;
 		(void) lease_end(call, &tasks[i], END_NOT_HELD, NULL, -1);
@@ -267,14 +309,15 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 		(void) roster_heartbeat(call->db, beat->agent_id, &call->now, beat->activity, &agent);
 		agent.facts = facts;	/* ours, if this transaction changed them */
 	}
-	answer->active_tasks = agent.beats.active_tasks;
+	answer->active_tasks = Max(agent.beats.active_tasks, 0);
 
 	if (agent.facts.health != beat->health || agent.facts.dead)
 		change_health(call, &agent, beat->health);
 	if (beat->metrics != 0)
 		agent_store_write_metrics(beat->agent_id, beat->metrics);
 
-	if (beat->held != NULL)
+	/* an old snapshot would tell of leases that are gone */
+	if (beat->held != NULL && !IsolationUsesXactSnapshot())
 	{
 		uint64		hash = 0;
 
@@ -284,14 +327,12 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 			reconcile_held(call, beat, &agent, answer);
 	}
 
-	if (agent.beats.cancel_requested)
+	if (agent.beats.cancels != agent.beats.cancels_handled)
 	{
-		/* cleared first, so that a request that comes meanwhile is not lost */
-		roster_clear_cancel(call->db, beat->agent_id);
 		answer->cancel_requested = task_store_cancel_requested_of(beat->agent_id,
 																  &answer->cancel_count);
-		if (answer->cancel_count > 0)
-			roster_cancel_requested(call->db, beat->agent_id);
+		if (answer->cancel_count == 0 && !IsolationUsesXactSnapshot())
+			roster_cancels_handled(call->db, beat->agent_id, agent.beats.cancels);
 	}
 
 	answer->status = status_of(&agent.facts);
@@ -310,11 +351,7 @@ agent_order(Call *call, const char *agent_id, AgentWanted wanted)
 	AgentFacts	facts;
 
 	if (!agent_find(call, agent_id, &agent) || !agent_store_lock(agent_id, &facts))
-		ereport(ERROR,
-				(errcode(AINS_UNKNOWN_AGENT),
-				 errmsg("unknown agent"),
-				 errdetail("No agent \"%s\" is registered.", agent_id),
-				 errhint("The view ains.agents lists them.")));
+		refuse_unknown_agent(agent_id);
 	if (!call_is_admin(call))
 		require_member(call, agent_id, facts.owner);
 	facts.wanted = wanted;
@@ -361,11 +398,15 @@ agent_prune(Call *call, int64 older_than)
 	{
 		AgentView	view;
 
-		/* a stopped agent may still beat */
+		/* a stopped agent may still beat: say so in its row, that it makes room here */
 		if (roster_find(call->db, rows[i].agent_id, &view) && view.beats.last_beat >= cutoff)
+		{
+			agent_store_write_state(rows[i].agent_id, &rows[i].facts, call->now.wall,
+									view.beats.last_beat);
 			continue;
+		}
 		agent_store_delete(rows[i].agent_id);
-		effect_agent_gone(call->db, rows[i].agent_id);
+		effect_agent_gone(call->db, rows[i].agent_id, db_version(call->db));
 		pruned = lappend(pruned, rows[i].agent_id);
 	}
 	return pruned;
@@ -388,6 +429,40 @@ agent_mark_dead(Call *call, const AgentView *seen)
 	facts.dead = true;
 	write_state(call, &again, &facts);
 	return true;
+}
+
+/*
+ * Brings an agent's facts in the roster to what its row says, if they differ:
+ * after direct DML, or should a change have been missed.
+ */
+void
+agent_reconcile(Call *call, const AgentView *seen)
+{
+	AgentFacts	facts;
+
+	/* read after the view was copied, so not older than it */
+	if (!agent_store_find(seen->agent_id, &facts))
+		return;
+	facts.version = seen->facts.version;
+	if (facts.incarnation != seen->facts.incarnation || facts.owner != seen->facts.owner ||
+		facts.wanted != seen->facts.wanted || facts.health != seen->facts.health ||
+		facts.dead != seen->facts.dead ||
+		facts.heartbeat_timeout != seen->facts.heartbeat_timeout ||
+		facts.max_active_tasks != seen->facts.max_active_tasks)
+		roster_correct_facts(call->db, seen, &facts);
+}
+
+/* How many more tasks an agent may hold, of those it asks for. */
+int
+agent_room(Call *call, const AgentView *agent, int asked)
+{
+	int			pending;
+	uint64		hash;
+
+	if (agent->facts.max_active_tasks == 0)
+		return asked;
+	effects_pending_held(call->db, agent->agent_id, &pending, &hash);
+	return Min(asked, agent->facts.max_active_tasks - agent->beats.active_tasks - pending);
 }
 
 /* What an agent offers, kept until it registers again or a policy changes. */

@@ -45,12 +45,14 @@ extern Datum agent_order(Call *call, const char *agent_id, AgentWanted wanted);
 extern void agent_attach(Call *call, const char *agent_id, int64 incarnation);
 extern void agent_detach(Call *call, const char *agent_id);
 extern List *agent_prune(Call *call, int64 older_than);
+extern void agent_reconcile(Call *call, const AgentView *seen);
 extern bool agent_mark_dead(Call *call, const AgentView *seen);
 
 extern void agent_require(Call *call, const char *agent_id, int64 incarnation,
 						  AgentView *agent);
 extern void agent_require_accepting(const AgentView *agent);
 extern void agent_require_owner(Call *call, const char *agent_id);
+extern int	agent_room(Call *call, const AgentView *agent, int asked);
 extern bool agent_find(Call *call, const char *agent_id, AgentView *agent);
 extern bool agent_is_silent(Call *call, const AgentView *agent);
 

@@ -29,6 +29,7 @@ call_begin_read(Call *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"ains\" is not installed in this database"),
+				 errdetail("There is no table ains.task."),
 				 errhint("Run CREATE EXTENSION ains.")));
 	if (!installation.current)
 		ereport(ERROR,

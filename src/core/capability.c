@@ -11,6 +11,7 @@
 #include "core/capability.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "utils/hsearch.h"
 
 #include "errors.h"
@@ -49,7 +50,8 @@ capability_find(Call *call, const char *name)
 	CapabilityRow *entry;
 	CapabilityRow row;
 
-	if (effects_policy_pending() || IsolationUsesXactSnapshot())
+	/* on a standby nobody would tell the cache of changes */
+	if (effects_policy_pending() || IsolationUsesXactSnapshot() || RecoveryInProgress())
 	{
 		entry = palloc(sizeof(CapabilityRow));
 		return capability_store_find(name, entry) ? entry : NULL;
@@ -89,8 +91,24 @@ capability_ensure(Call *call, const char *name)
 {
 	const CapabilityRow *capability = capability_find(call, name);
 
-	if (capability != NULL || !ains_auto_create_capabilities)
-		return capability != NULL ? capability : capability_require(call, name);
+	if (capability != NULL)
+		return capability;
+	if (!ains_auto_create_capabilities)
+		return capability_require(call, name);
+	return capability_restore(call, name);
+}
+
+/*
+ * The same for one that a live task has, whatever the setting: should its row
+ * have been deleted by hand, it comes back with the default policy.
+ */
+const CapabilityRow *
+capability_restore(Call *call, const char *name)
+{
+	const CapabilityRow *capability = capability_find(call, name);
+
+	if (capability != NULL)
+		return capability;
 	if (capability_store_create(name, call->now.wall))
 		effect_policy_changed(call->db);
 	return capability_require(call, name);
@@ -114,7 +132,9 @@ capability_configure(Call *call, const char *name, const CapabilityChange *chang
 	if (!capability_store_lock(name, &aging_interval))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("capability \"%s\" was removed meanwhile", name)));
+				 errmsg("capability \"%s\" was removed meanwhile", name),
+				 errdetail("Another transaction deleted its row by hand."),
+				 errhint("Try again.")));
 	effect_policy_changed(call->db);
 	row = capability_store_configure(name, change);
 	if (change->aging_interval != NULL && *change->aging_interval != aging_interval)

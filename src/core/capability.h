@@ -13,6 +13,7 @@
 extern const CapabilityRow *capability_find(Call *call, const char *name);
 extern const CapabilityRow *capability_require(Call *call, const char *name);
 extern const CapabilityRow *capability_ensure(Call *call, const char *name);
+extern const CapabilityRow *capability_restore(Call *call, const char *name);
 extern int64 capability_lease(const CapabilityRow *capability);
 extern Datum capability_configure(Call *call, const char *name, const CapabilityChange *change);
 extern void capability_pause(Call *call, const char *name, bool paused);

@@ -68,6 +68,7 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 	int			lane_count;
 	ClaimedTask *tasks = palloc(request->max_tasks * sizeof(ClaimedTask));
 	PoppedKey	popped;
+	int			room;
 	int			drops = 0;
 
 	*count = 0;
@@ -81,7 +82,8 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 	if (lane_count == 0 || !lease_store_table_is_free(call->db->task_relid))
 		return tasks;
 	lane_ids = agent_lane_ids(lanes, lane_count);
-	while (*count < request->max_tasks && drops < MAX_DROPS)
+	room = agent_room(call, &agent, request->max_tasks);
+	while (*count < room && drops < MAX_DROPS)
 	{
 		ClaimedTask *task = &tasks[*count];
 
@@ -93,7 +95,7 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 							  agent.facts.incarnation,
 							  token_take(call->db, 1, call->now.wall), call->now.wall, task))
 		{
-			effect_held(call->db, request->agent_id, task->task_id, 1);
+			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1);
 			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
 						   : Min(task->lease_expires_at, task->deadline));
 			(*count)++;
@@ -149,11 +151,7 @@ explain_refusal(Call *call, int64 task_id, int64 token, Ending ending)
 		task_note_locked(call, &task);
 
 	if (!live && !history_store_find(task_id, &past))
-		ereport(ERROR,
-				(errcode(AINS_UNKNOWN_TASK),
-				 errmsg("unknown task"),
-				 errdetail("There is no task " INT64_FORMAT ".", task_id),
-				 errhint("It never was, its history is past retention, or none is kept.")));
+		task_refuse_unknown(task_id);
 
 	agent_id = live ? task.agent_id : past.agent_id;
 	if (agent_id == NULL)
@@ -244,18 +242,18 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 void
 lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage)
 {
-	Completed	completed;
+	char	   *agent_id;
 
 	while (!history_store_complete(task_id, token, result, usage, call->now.wall,
-								   shelf_today(call), &completed))
+								   shelf_today(call), &agent_id))
 	{
 		if (explain_refusal(call, task_id, token, ENDING_COMPLETE) == TASK_COMPLETED)
 			return;
 		CHECK_FOR_INTERRUPTS();
 	}
 	/* the statement is done, but an error undoes it */
-	agent_require_owner(call, completed.agent_id);
-	effect_held(call->db, completed.agent_id, task_id, -1);
+	effect_held(call->db, agent_id, 0, task_id, -1);
+	agent_require_owner(call, agent_id);
 	effect_finished(call->db, task_id);
 }
 
@@ -276,7 +274,7 @@ lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, in
 		done[i] = items[i].task_id;
 		if (items[i].agent_id != NULL)	/* NULL: a repetition */
 		{
-			effect_held(call->db, items[i].agent_id, items[i].task_id, -1);
+			effect_held(call->db, items[i].agent_id, 0, items[i].task_id, -1);
 			effect_finished(call->db, items[i].task_id);
 		}
 	}
@@ -368,7 +366,7 @@ TaskStatus
 lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		  int64 asked_delay)
 {
-	const CapabilityRow *capability = capability_require(call, task->capability);
+	const CapabilityRow *capability = capability_restore(call, task->capability);
 	RetryPolicy policy = capability->retry;
 	bool		keep = capability->keep_history;
 	DateADT		shelf = shelf_today(call);
@@ -386,7 +384,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	if (verdict.outcome != NULL)
 		history_store_add_attempt(task->task_id, verdict.outcome, verdict.status, error,
 								  call->now.wall, shelf);
-	effect_held(call->db, task->agent_id, task->task_id, -1);
+	effect_held(call->db, task->agent_id, 0, task->task_id, -1);
 
 	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
 	{
@@ -417,6 +415,30 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 }
 
 /*
+ * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
+ * skip_locked, without those that somebody is working on.
+ */
+TaskRow *
+lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
+{
+	TaskRow    *tasks;
+	int			held = 0;
+
+	effects_reserve(AINS_SWEEP_BATCH);
+	tasks = task_store_lock_of_agent(agent_id, skip_locked, count);
+	for (int i = 0; i < *count; i++)
+		task_note_locked(call, &tasks[i]);
+	for (int i = 0; i < *count; i++)
+	{
+		/* it may have changed hands before we had the lock */
+		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0)
+			tasks[held++] = tasks[i];
+	}
+	*count = held;
+	return tasks;
+}
+
+/*
  * Ends the attempts of all tasks an agent holds; returns how many. With
  * skip_locked, those that somebody is working on are left for the next time.
  */
@@ -428,20 +450,12 @@ lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end, bool skip_
 
 	do
 	{
-		TaskRow    *tasks;
+		TaskRow    *tasks = lease_lock_of_agent(call, agent_id, skip_locked, &count);
 
-		effects_reserve(AINS_SWEEP_BATCH);
-		tasks = task_store_lock_of_agent(agent_id, skip_locked, &count);
 		for (int i = 0; i < count; i++)
-			task_note_locked(call, &tasks[i]);
-		for (int i = 0; i < count; i++)
-		{
-			if (tasks[i].status != TASK_ACTIVE || strcmp(tasks[i].agent_id, agent_id) != 0)
-				continue;		/* it changed hands before we had the lock */
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
-			total++;
-		}
+		total += count;
 		CHECK_FOR_INTERRUPTS();
-	} while (count == AINS_SWEEP_BATCH);
+	} while (count > 0);
 	return total;
 }

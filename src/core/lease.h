@@ -45,6 +45,7 @@ extern void lease_release(Call *call, int64 task_id, int64 token, int64 delay);
 /* For agent.c and sweep.c, on rows that are locked. */
 extern TaskStatus lease_end(Call *call, const TaskRow *task, AttemptEnd end,
 							const char *error, int64 asked_delay);
+extern TaskRow *lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count);
 extern int64 lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end,
 								 bool skip_locked);
 

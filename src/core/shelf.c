@@ -78,9 +78,12 @@ try_drop(DateADT day)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
+		int			level = NewGUCNestLevel();
+
 		(void) set_config_option("lock_timeout", DROP_LOCK_TIMEOUT, PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		history_store_drop_shelf(day);
+		AtEOXact_GUC(true, level);
 		ReleaseCurrentSubTransaction();
 		dropped = true;
 	}

@@ -30,7 +30,7 @@
 static bool upkeep = true;
 static int64 upkeep_due = 0;	/* monotonic */
 
-/* Finds agents that the roster should watch but does not know. */
+/* Finds agents that the roster should watch but does not know, or knows wrongly. */
 static bool
 watch_agents(Call *call, SweepCounts *counts)
 {
@@ -45,15 +45,34 @@ watch_agents(Call *call, SweepCounts *counts)
 	{
 		AgentView	view;
 
-		(void) agent_find(call, rows[i].agent_id, &view);
+		if (agent_find(call, rows[i].agent_id, &view) && view.in_roster)
+			agent_reconcile(call, &view);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
 }
 
-/* Takes back the leases of agents whose connection ended. */
+/* How an attempt ends whose lease lost its holder; false: it has not. */
 static bool
-take_back_disconnected(Call *call, SweepCounts *counts)
+is_orphan(const AgentView *agent, const TaskRow *task, AttemptEnd *end)
+{
+	if (task->incarnation != agent->facts.incarnation)
+		*end = END_REREGISTERED;
+	else if (agent->facts.wanted == WANTED_STOPPED)
+		*end = END_RELEASED;
+	else if (task->claimed_at <= agent->beats.disconnected_at)
+		*end = END_DISCONNECTED;
+	else
+		return false;
+	return true;
+}
+
+/*
+ * Takes back the leases of agents whose connection ended, and claims that were
+ * committed only after their agent had been replaced or stopped.
+ */
+static bool
+take_back_orphans(Call *call, SweepCounts *counts)
 {
 	AgentView	view;
 	int			position = 0;
@@ -61,15 +80,26 @@ take_back_disconnected(Call *call, SweepCounts *counts)
 	while (roster_next(call->db, &position, &view))
 	{
 		uint64		hash;
-		int64		taken;
+		int			held;
+		int			count;
+		TaskRow    *tasks;
 
-		if (view.beats.disconnects == view.beats.disconnects_handled)
+		if (view.beats.orphans == view.beats.orphans_handled)
 			continue;
-		taken = lease_take_back_all(call, view.agent_id, END_DISCONNECTED, true);
-		counts->leases_of_dead_agents += taken;
+		held = task_store_count_of_agent(view.agent_id, &hash);
+		tasks = lease_lock_of_agent(call, view.agent_id, true, &count);
+		for (int i = 0; i < count; i++)
+		{
+			AttemptEnd	end;
+
+			if (!is_orphan(&view, &tasks[i], &end))
+				continue;
+			(void) lease_end(call, &tasks[i], end, NULL, -1);
+			counts->leases_of_dead_agents++;
+		}
 		/* done only if no locked row was skipped */
-		if (task_store_count_of_agent(view.agent_id, &hash) == 0)
-			effect_disconnect_handled(call->db, view.agent_id, view.beats.disconnects);
+		if (count == held)
+			effect_orphans_handled(call->db, view.agent_id, view.beats.orphans);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
@@ -116,7 +146,7 @@ expire(Call *call, const TaskRow *task)
 {
 	Finish		finish = {.status = TASK_EXPIRED, .now = call->now.wall,
 		.shelf = shelf_today(call), .attempt = task->attempt,
-		.keep = capability_require(call, task->capability)->keep_history};
+		.keep = capability_restore(call, task->capability)->keep_history};
 
 	history_store_finish(task->task_id, &finish);
 	effect_finished(call->db, task->task_id);
@@ -166,7 +196,7 @@ handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
 		return;
 	}
 
-	known = agent_find(call, task->agent_id, &agent);
+	known = agent_find(call, task->agent_id, &agent) && agent.in_roster;
 	renewable = known && !task->cancel_requested && !agent.facts.dead &&
 		agent.facts.incarnation == task->incarnation;
 	if (policy_lease_is_stale(&call->now, task->lease_expires_at, task->lease, renewable,
@@ -189,13 +219,14 @@ handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
 static bool
 handle_due(Call *call, SweepCounts *counts)
 {
-	TimestampTz from = db_take_unswept(call->db, call->now.wall);
+	TimestampTz from;
 	TimestampTz earliest;
 	TaskRow    *tasks;
 	int			count;
 
+	effects_reserve(AINS_SWEEP_BATCH + 1);
+	from = db_take_unswept(call->db, call->now.wall);
 	effect_unswept(call->db, from);
-	effects_reserve(AINS_SWEEP_BATCH);
 	tasks = task_store_lock_due(from, call->now.wall, &count);
 	for (int i = 0; i < count; i++)
 		task_note_locked(call, &tasks[i]);
@@ -290,7 +321,7 @@ maintain_shelves(Call *call, SweepCounts *counts)
 /* What frees tasks comes first; what may have to wait for a lock, last. */
 const SweepStep sweep_steps[] = {
 	{"watching agents", watch_agents},
-	{"taking leases back from ended connections", take_back_disconnected},
+	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
 	{"auditing the ready set", audit_ready_set},
@@ -299,14 +330,29 @@ const SweepStep sweep_steps[] = {
 };
 const int	sweep_step_count = lengthof(sweep_steps);
 
+/*
+ * If the sweeper is later than it meant to be by a third of the heartbeat
+ * timeout, or the wall clock was stepped by that, the machine stood still or
+ * its clock was set: every agent gets the grace of a restart.
+ */
+static void
+note_lateness(Call *call)
+{
+	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
+		roster_grace(call->db, &call->now);
+}
+
 void
 sweep_pass(Call *call, SweepCounts *counts)
 {
 	call_require_read_committed("sweep");
+	note_lateness(call);
 	upkeep = true;
 	for (int i = 0; i < sweep_step_count; i++)
 		while (sweep_steps[i].run(call, counts))
 			CHECK_FOR_INTERRUPTS();
+	/* what was left, because somebody had it locked, is the sweeper's again */
+	db_wake_now(call->db);
 }
 
 int64
@@ -315,7 +361,8 @@ sweep_dead_agents(Call *call)
 	SweepCounts counts = {0};
 
 	call_require_read_committed("release_dead_agent_leases");
-	(void) take_back_disconnected(call, &counts);
+	note_lateness(call);
+	(void) take_back_orphans(call, &counts);
 	(void) bury_dead_agents(call, &counts);
 	return counts.leases_of_dead_agents;
 }
@@ -323,8 +370,7 @@ sweep_dead_agents(Call *call)
 void
 sweep_note_pass(Call *call)
 {
-	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
-		roster_grace(call->db, &call->now);
+	note_lateness(call);
 	upkeep = call->now.mono >= upkeep_due;
 	if (upkeep)
 		upkeep_due = call->now.mono + ains_audit_interval * USECS_PER_SEC;
@@ -333,14 +379,13 @@ sweep_note_pass(Call *call)
 TimestampTz
 sweep_next(Call *call)
 {
-	TimestampTz from = db_take_unswept(call->db, PG_INT64_MAX - 1);
-	TimestampTz next;
+	uint64		lowered;
+	TimestampTz from = db_read_unswept(call->db, &lowered);
+	TimestampTz next = task_store_earliest_wake(from);
 	int64		nap;
 
-	/* nothing live is before the earliest: dead entries are walked only once */
-	effect_unswept(call->db, from);
-	next = task_store_earliest_wake(from);
-	db_lower_swept(call->db, next);
+	/* nothing live is before it, so dead entries are walked only once */
+	db_raise_swept(call->db, next, lowered);
 
 	next = Min(next, roster_next_deadline(call->db, &call->now));
 	/* overdue: somebody had it locked */

@@ -41,11 +41,7 @@ extern void sweep_pass(Call *call, SweepCounts *counts);
 extern int64 sweep_dead_agents(Call *call);
 /* When the next step will have something to do, by the wall clock of `call`. */
 extern TimestampTz sweep_next(Call *call);
-/*
- * The sweeper's first words in each pass: if it is later than it meant to be
- * by a third of the heartbeat timeout, or the clock was stepped, every agent
- * gets the grace of a restart.
- */
+/* The sweeper's first words in each pass: grants grace if it is due. */
 extern void sweep_note_pass(Call *call);
 
 #endif							/* AINS_SWEEP_H */

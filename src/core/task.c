@@ -99,6 +99,8 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 		{
 			if (on_conflict == CONFLICT_REPLACE)
 				task_note_locked(call, &other);
+			if (on_conflict == CONFLICT_REPLACE)
+				task_require_visible(call, other.task_id, other.enqueued_by, NULL);
 			if (on_conflict == CONFLICT_REPLACE && other.status != TASK_ACTIVE)
 				task_store_replace(other.task_id, task->payload, task->metadata);
 			return other.task_id;
@@ -195,7 +197,8 @@ task_require_visible(Call *call, int64 task_id, Oid enqueued_by, const char *age
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for task " INT64_FORMAT, task_id),
-			 errdetail("Only members of the role that enqueued it, the agent that holds it, and members of ains_admin may touch it.")));
+			 errdetail("It belongs to the role that enqueued it and, while held, to the owner of its agent."),
+			 errhint("Use a member of one of these roles or of ains_admin.")));
 }
 
 pg_noreturn static void
@@ -226,7 +229,8 @@ lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 		task_refuse_unknown(task_id);
 	task_require_visible(call, task_id, past.enqueued_by, NULL);
 	refuse_transition(task_id, past.status, what,
-					  "A finished task can only be retried, with ains.retry.");
+					  past.status == TASK_COMPLETED ? "It has ended." :
+					  "It has ended; ains.retry puts it back.");
 }
 
 /*
@@ -251,7 +255,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 		return TASK_ACTIVE;
 	}
 	finish.shelf = shelf_today(call);
-	finish.keep = capability_require(call, task.capability)->keep_history;
+	finish.keep = capability_restore(call, task.capability)->keep_history;
 	finish.attempt = task.attempt;
 	history_store_finish(task_id, &finish);
 	effect_finished(call->db, task_id);
@@ -284,7 +288,7 @@ task_retry(Call *call, int64 task_id)
 		refuse_transition(task_id, past.status, "retry",
 						  "Enqueue a new task to do the work again.");
 
-	capability = capability_ensure(call, past.capability);
+	capability = capability_restore(call, past.capability);
 	if (!history_store_put_back(task_id, capability->lane_id, capability->aging_interval,
 								call->now.wall, &rank, &key_is_live))
 	{
@@ -294,8 +298,10 @@ task_retry(Call *call, int64 task_id)
 					 errmsg("a live task has this unique_key"),
 					 errdetail("Task " INT64_FORMAT " cannot come back while it lives.", task_id),
 					 errhint("Wait until that task has ended.")));
-		/* somebody else retried it in this moment */
-		refuse_transition(task_id, TASK_PENDING, "retry", "It has not ended.");
+		/* somebody else retried it in this moment, or its shelf was dropped */
+		if (task_store_find(task_id, &live))
+			refuse_transition(task_id, live.status, "retry", "It has not ended.");
+		task_refuse_unknown(task_id);
 	}
 	effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
 }
@@ -308,7 +314,7 @@ task_set_priority(Call *call, int64 task_id, int32 priority)
 	int64		aging_interval;
 
 	lock_live(call, task_id, "change the priority of", &task);
-	aging_interval = capability_require(call, task.capability)->aging_interval;
+	aging_interval = capability_restore(call, task.capability)->aging_interval;
 	/* run_at moves with retries, the rank does not: shift it by the difference */
 	task.rank += (task.priority - priority) * aging_interval;
 	task_store_set_rank(task_id, priority, task.rank);

@@ -25,7 +25,7 @@ typedef enum EffectKind
 	EFFECT_CANCEL_REQUESTED,
 	EFFECT_ATTACH,
 	EFFECT_DETACH,
-	EFFECT_DISCONNECT_HANDLED,
+	EFFECT_ORPHANS_HANDLED,
 	EFFECT_FINISHED,
 	EFFECT_POLICY_CHANGED,
 	EFFECT_SHELVES,
@@ -49,14 +49,20 @@ typedef struct Effect
 	union
 	{
 		TimestampTz at;
-		AgentFacts	facts;
 		struct
 		{
+			AgentFacts	facts;
+			bool		is_new;
+		}			agent;
+		uint64		version;
+		struct
+		{
+			int64		incarnation;
 			int			delta;
 			uint64		hash;
 		}			held;
 		int64		incarnation;
-		uint32		disconnects;
+		uint32		orphans;
 		int64		task_id;
 		struct
 		{
@@ -88,15 +94,16 @@ apply(const Effect *effect)
 			db_wake_at(db, effect->at);
 			break;
 		case EFFECT_AGENT:
-			roster_set(db, effect->agent_id, &effect->facts);
+			roster_set(db, effect->agent_id, &effect->agent.facts);
 			db_wake_now(db);	/* its deadline may be the next */
-			waiters_wake_db(db);
+			waiters_wake_agent(db, effect->agent_id);
 			break;
 		case EFFECT_AGENT_GONE:
-			roster_remove(db, effect->agent_id);
+			roster_remove(db, effect->agent_id, effect->version);
 			break;
 		case EFFECT_HELD:
-			roster_held(db, effect->agent_id, effect->held.delta, effect->held.hash);
+			roster_held(db, effect->agent_id, effect->held.incarnation, effect->held.delta,
+						effect->held.hash);
 			break;
 		case EFFECT_CANCEL_REQUESTED:
 			roster_cancel_requested(db, effect->agent_id);
@@ -107,8 +114,8 @@ apply(const Effect *effect)
 		case EFFECT_DETACH:
 			roster_detach(db, effect->agent_id);
 			break;
-		case EFFECT_DISCONNECT_HANDLED:
-			roster_disconnect_handled(db, effect->agent_id, effect->disconnects);
+		case EFFECT_ORPHANS_HANDLED:
+			roster_orphans_handled(db, effect->agent_id, effect->orphans);
 			break;
 		case EFFECT_FINISHED:
 			waiters_wake_task(db, effect->task_id);
@@ -322,28 +329,39 @@ effect_wake_at(DbState *db, TimestampTz at)
 		push(EFFECT_WAKE_AT, ON_COMMIT, db, NULL)->at = at;
 }
 
-/* The row of an agent was written. */
+/*
+ * The row of an agent was written. facts->version was drawn from db_version()
+ * while we had the row locked.
+ */
 void
-effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts)
+effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts, bool is_new)
 {
-	push(EFFECT_AGENT, ON_COMMIT, db, agent_id)->facts = *facts;
+	Effect	   *effect = push(EFFECT_AGENT, ON_COMMIT, db, agent_id);
+
+	effect->agent.facts = *facts;
+	effect->agent.is_new = is_new;
 }
 
-/* The row of an agent was deleted. */
+/* The row of an agent was deleted; the version likewise. */
 void
-effect_agent_gone(DbState *db, const char *agent_id)
+effect_agent_gone(DbState *db, const char *agent_id, uint64 version)
 {
-	push(EFFECT_AGENT_GONE, ON_COMMIT, db, agent_id);
+	push(EFFECT_AGENT_GONE, ON_COMMIT, db, agent_id)->version = version;
 }
 
-/* The agent got (+1) or lost (-1) the lease of a task. */
+/* This incarnation of the agent got (+1) or lost (-1) the lease of a task. */
 void
-effect_held(DbState *db, const char *agent_id, int64 task_id, int delta)
+effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id, int delta)
 {
 	Effect	   *effect = recent(EFFECT_HELD, ON_COMMIT, db, 0, agent_id);
 
-	if (effect == NULL)
+	/* what is got is not merged with what is lost: a lease may be orphaned */
+	if (effect == NULL || effect->held.incarnation != incarnation ||
+		(effect->held.delta > 0) != (delta > 0))
+	{
 		effect = push(EFFECT_HELD, ON_COMMIT, db, agent_id);
+		effect->held.incarnation = incarnation;
+	}
 	effect->held.delta += delta;
 	effect->held.hash ^= roster_task_hash(task_id);
 }
@@ -369,11 +387,11 @@ effect_detach(DbState *db, const char *agent_id)
 	push(EFFECT_DETACH, ON_COMMIT, db, agent_id);
 }
 
-/* The leases of an agent whose connection ended so often are taken back. */
+/* The leases that had lost their holder so often are taken back. */
 void
-effect_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects)
+effect_orphans_handled(DbState *db, const char *agent_id, uint32 orphans)
 {
-	push(EFFECT_DISCONNECT_HANDLED, ON_COMMIT, db, agent_id)->disconnects = disconnects;
+	push(EFFECT_ORPHANS_HANDLED, ON_COMMIT, db, agent_id)->orphans = orphans;
 }
 
 /* A task went to history. */
@@ -489,10 +507,43 @@ effects_pending_agent(DbState *db, const char *agent_id, AgentFacts *facts, bool
 			continue;
 		*gone = effect->kind == EFFECT_AGENT_GONE;
 		if (!*gone)
-			*facts = effect->facts;
+			*facts = effect->agent.facts;
 		return true;
 	}
 	return false;
+}
+
+/* How many agents this transaction adds. */
+int
+effects_new_agents(void)
+{
+	int			count = 0;
+
+	for (int i = 0; i < effect_count; i++)
+		if (effects[i].kind == EFFECT_AGENT && effects[i].agent.is_new)
+			count++;
+	return count;
+}
+
+/*
+ * What this transaction will do to the count of an agent's leases. The table
+ * shows it already, so whoever counts there takes it off.
+ */
+void
+effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash)
+{
+	*delta = 0;
+	*hash = 0;
+	for (int i = 0; i < effect_count; i++)
+	{
+		Effect	   *effect = &effects[i];
+
+		if (effect->kind != EFFECT_HELD || effect->db != db ||
+			strcmp(effect->agent_id, agent_id) != 0)
+			continue;
+		*delta += effect->held.delta;
+		*hash ^= effect->held.hash;
+	}
 }
 
 static bool

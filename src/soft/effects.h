@@ -22,13 +22,14 @@ extern void effects_init(void);
 
 /* At commit. */
 extern void effect_wake_at(DbState *db, TimestampTz at);
-extern void effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts);
-extern void effect_agent_gone(DbState *db, const char *agent_id);
-extern void effect_held(DbState *db, const char *agent_id, int64 task_id, int delta);
+extern void effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts, bool is_new);
+extern void effect_agent_gone(DbState *db, const char *agent_id, uint64 version);
+extern void effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
+						int delta);
 extern void effect_cancel_requested(DbState *db, const char *agent_id);
 extern void effect_attach(DbState *db, const char *agent_id, int64 incarnation);
 extern void effect_detach(DbState *db, const char *agent_id);
-extern void effect_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects);
+extern void effect_orphans_handled(DbState *db, const char *agent_id, uint32 orphans);
 extern void effect_finished(DbState *db, int64 task_id);
 extern void effect_policy_changed(DbState *db);
 extern void effect_shelves(DbState *db, DateADT first, DateADT last);
@@ -61,6 +62,8 @@ extern void effect_ready_not(DbState *db, int32 lane_id, ReadyKey key);
 /* What this transaction will do to an agent, if anything. */
 extern bool effects_pending_agent(DbState *db, const char *agent_id,
 								  AgentFacts *facts, bool *gone);
+extern int	effects_new_agents(void);
+extern void effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash);
 extern bool effects_policy_pending(void);
 extern bool effects_shelves_pending(void);
 

@@ -281,6 +281,7 @@ typedef struct Refill
 {
 	DbState    *db;
 	int32		lane_id;
+	int32		room;			/* keys to read */
 	ReadyKey	horizon;		/* what it found out; its start if it failed */
 } Refill;
 
@@ -309,10 +310,11 @@ end_refill(int code, Datum arg)
 
 /* Reads keys from the horizon on into the lane; between begin and end_refill. */
 static void
-run_refill(Refill *refill, int32 room)
+run_refill(Refill *refill)
 {
-	ReadyKey   *keys = palloc(room * sizeof(ReadyKey));
-	int			count = lease_store_ready_keys(refill->lane_id, refill->horizon, room, keys);
+	ReadyKey   *keys = palloc(refill->room * sizeof(ReadyKey));
+	int			count = lease_store_ready_keys(refill->lane_id, refill->horizon, refill->room,
+											   keys);
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
@@ -326,7 +328,7 @@ run_refill(Refill *refill, int32 room)
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 
-	if (count < room)
+	if (count < refill->room)
 		refill->horizon = READY_KEY_MAX;
 	else
 	{
@@ -372,7 +374,6 @@ refill_lane(DbState *db, int32 lane_id)
 {
 	Refill		refill = {.db = db, .lane_id = lane_id};
 	bool		mine = false;
-	int32		room = 0;
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
@@ -387,7 +388,7 @@ refill_lane(DbState *db, int32 lane_id)
 			lane->ceiling = READY_KEY_MAX;
 			refill.horizon = lane->horizon;
 			/* half of it, so that what is enqueued meanwhile evicts nothing */
-			room = Max(lane->heap.capacity / 2, 1);
+			refill.room = Max(lane->heap.capacity / 2, 1);
 		}
 		LWLockRelease(lock_of(lane));
 	}
@@ -397,7 +398,7 @@ refill_lane(DbState *db, int32 lane_id)
 
 	PG_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
 	{
-		run_refill(&refill, room);
+		run_refill(&refill);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
 	end_refill(0, PointerGetDatum(&refill));

@@ -17,7 +17,6 @@
 #include "utils/fmgrprotos.h"
 
 #include "clock.h"
-#include "errors.h"
 #include "guc.h"
 #include "policy.h"
 
@@ -151,23 +150,35 @@ take_slot(DbState *db, const char *agent_id)
 
 /* An agent nobody misses: not expected to beat and without leases. */
 static bool
-is_idle(AgentSlot *slot)
+is_idle(const AgentSlot *slot)
 {
 	AgentStatus status = policy_agent_status(slot->facts.wanted, slot->facts.health,
 											 slot->facts.dead);
 
 	return (status == AGENT_INACTIVE || status == AGENT_DEAD) &&
-		slot->beats.active_tasks <= 0;
+		slot->beats.active_tasks <= 0 && slot->attached_pid == 0 &&
+		slot->beats.orphans == slot->beats.orphans_handled;
 }
 
-/* Needs the roster lock, exclusively. False: full of agents that are needed. */
+/*
+ * Makes sure that so many slots are free, forgetting idle agents if need be;
+ * false: it is full of agents that are needed. Needs the roster lock,
+ * exclusively.
+ */
 static bool
-make_room(void)
+make_room(int wanted)
 {
-	for (int32 i = 0; roster->free == NO_SLOT && i < roster->size; i++)
-		if (is_idle(&roster->slots[i]))
+	int			found = 0;
+
+	for (int32 i = roster->free; i != NO_SLOT && found < wanted; i = roster->slots[i].next)
+		found++;
+	for (int32 i = 0; found < wanted && i < roster->size; i++)
+		if (roster->slots[i].db_number != NO_SLOT && is_idle(&roster->slots[i]))
+		{
 			free_slot(&roster->slots[i]);
-	return roster->free != NO_SLOT;
+			found++;
+		}
+	return found >= wanted;
 }
 
 static void
@@ -176,6 +187,7 @@ copy_out(AgentSlot *slot, AgentView *view)
 	strlcpy(view->agent_id, slot->agent_id, AINS_NAME_SIZE);
 	view->facts = slot->facts;
 	view->beats = slot->beats;
+	view->in_roster = true;
 }
 
 /* Copies what is known of an agent; false if it is not in the roster. */
@@ -255,23 +267,23 @@ roster_heartbeat(DbState *db, const char *agent_id, const AinsTime *now,
 	return slot != NULL;
 }
 
-/* Whether one more agent can be registered; forgets an idle one if need be. */
+/* Whether so many more agents can be registered. */
 bool
-roster_make_room(void)
+roster_make_room(int wanted)
 {
 	bool		room;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
-	room = make_room();
+	room = make_room(wanted);
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
 	return room;
 }
 
 /*
  * Adds an agent whose row was read, as if it had beaten now, unless it is
- * there already. Raises NS008 when the roster is full of agents in use.
+ * there already. False: the roster is full of agents in use.
  */
-void
+bool
 roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 			int32 active_tasks, uint64 held_hash, const AinsTime *now)
 {
@@ -282,7 +294,7 @@ roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 	slot = find_slot(db, agent_id);
 	if (slot == NULL)
 	{
-		room = make_room();
+		room = make_room(1);
 		if (room)
 		{
 			slot = take_slot(db, agent_id);
@@ -291,18 +303,11 @@ roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 			slot->beats.held_hash = held_hash;
 			slot->beats.alive_mono = now->mono;
 			/* it may hold a task whose cancel was requested: let it look */
-			slot->beats.cancel_requested = true;
+			slot->beats.cancels = 1;
 		}
 	}
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
-	if (!room)
-		ereport(ERROR,
-				(errcode(AINS_LIMIT_EXCEEDED),
-				 errmsg("too many agents"),
-				 errdetail("There is room for %d agents, and all of them are in use.",
-						   ains_max_agents),
-				 errhint("Increase the setting \"%s\" and restart the server.",
-						 "ains.max_agents")));
+	return room;
 }
 
 /*
@@ -359,7 +364,7 @@ roster_next_deadline(DbState *db, const AinsTime *now)
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		status = policy_agent_status(slot->facts.wanted, slot->facts.health, slot->facts.dead);
-		if (slot->beats.disconnects != slot->beats.disconnects_handled)
+		if (slot->beats.orphans != slot->beats.orphans_handled)
 			earliest = Min(earliest, now->wall);
 		if (status != AGENT_INACTIVE && status != AGENT_DEAD)
 			earliest = Min(earliest, now->wall + slot->beats.alive_mono - now->mono +
@@ -440,16 +445,33 @@ roster_correct_held(DbState *db, const AgentView *seen, int32 active_tasks, uint
 			  });
 }
 
-/* No task the agent holds waits for its cancel to be noticed. */
+/* Of so many cancels that came, none is of a task the agent holds now. */
 void
-roster_clear_cancel(DbState *db, const char *agent_id)
+roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels)
 {
-	WITH_SLOT(db, agent_id, slot->beats.cancel_requested = false);
+	WITH_SLOT(db, agent_id, slot->beats.cancels_handled = cancels);
 }
 
 /*
- * The row changed. A new incarnation starts with a clean slate. An agent that
- * is new is added if there is room; if not, it is loaded when it is needed.
+ * Corrects the facts after the row was read, unless they changed since `seen`
+ * was copied: the row is newer than that, or was changed by hand.
+ */
+void
+roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts)
+{
+	WITH_SLOT(db, seen->agent_id,
+			  if (slot->facts.version == seen->facts.version)
+			  {
+				  slot->facts = *facts;
+				  slot->facts.version = seen->facts.version;
+			  });
+}
+
+/*
+ * The row changed. Callbacks of two transactions may come in another order
+ * than their commits: what is older than we know is left out. A new incarnation
+ * starts with a clean slate. An agent that is new is added if there is room; if
+ * not, it is loaded when it is needed.
  */
 void
 roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
@@ -459,15 +481,15 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
 	slot = find_slot(db, agent_id);
-	if (slot == NULL && make_room())
+	if (slot == NULL && make_room(1))
 		slot = take_slot(db, agent_id);
-	if (slot != NULL)
+	if (slot != NULL && facts->version > slot->facts.version)
 	{
 		SpinLockAcquire(&slot->mutex);
 		if (slot->facts.incarnation != facts->incarnation)
 		{
 			slot->attached_pid = 0;
-			slot->beats.disconnects_handled = slot->beats.disconnects;
+			slot->beats.disconnected_at = 0;
 			slot->beats.last_heartbeat = 0;
 			slot->beats.activity[0] = '\0';
 			slot->beats.alive_mono = now.mono;
@@ -479,32 +501,47 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
 }
 
+/* The row is gone, unless we know of a later one. */
 void
-roster_remove(DbState *db, const char *agent_id)
+roster_remove(DbState *db, const char *agent_id, uint64 version)
 {
 	AgentSlot  *slot;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
 	slot = find_slot(db, agent_id);
-	if (slot != NULL)
+	if (slot != NULL && version > slot->facts.version)
 		free_slot(slot);
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
 }
 
-/* The agent got (or, below zero, lost) so many leases; XOR of their hashes. */
+/*
+ * This incarnation of the agent got (or, below zero, lost) so many leases; XOR
+ * of their hashes. Leases that come after it was replaced or stopped have no
+ * holder: the sweeper shall look.
+ */
 void
-roster_held(DbState *db, const char *agent_id, int delta, uint64 hash)
+roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta, uint64 hash)
 {
+	bool		orphaned = false;
+
 	WITH_SLOT(db, agent_id,
 			  slot->beats.active_tasks += delta;
-			  slot->beats.held_hash ^= hash);
+			  slot->beats.held_hash ^= hash;
+			  if (delta > 0 && (slot->facts.incarnation != incarnation ||
+								slot->facts.wanted == WANTED_STOPPED))
+			  {
+				  slot->beats.orphans++;
+				  orphaned = true;
+			  });
+	if (orphaned)
+		db_wake_now(db);
 }
 
 /* A task the agent holds shall be cancelled: its next heartbeat tells it. */
 void
 roster_cancel_requested(DbState *db, const char *agent_id)
 {
-	WITH_SLOT(db, agent_id, slot->beats.cancel_requested = true);
+	WITH_SLOT(db, agent_id, slot->beats.cancels++);
 }
 
 /*
@@ -514,6 +551,8 @@ roster_cancel_requested(DbState *db, const char *agent_id)
 static void
 detach_all(int code, Datum arg)
 {
+	TimestampTz now = clock_read().wall;
+
 	if (attached_count == 0)
 		return;
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
@@ -527,7 +566,8 @@ detach_all(int code, Datum arg)
 		if (slot->attached_pid == MyProcPid)
 		{
 			slot->attached_pid = 0;
-			slot->beats.disconnects++;
+			slot->beats.disconnected_at = now;
+			slot->beats.orphans++;
 		}
 		SpinLockRelease(&slot->mutex);
 	}
@@ -543,7 +583,7 @@ roster_attach(DbState *db, const char *agent_id, int64 incarnation)
 			  if (slot->facts.incarnation == incarnation)
 			  {
 				  slot->attached_pid = MyProcPid;
-				  slot->beats.disconnects_handled = slot->beats.disconnects;
+				  slot->beats.disconnected_at = 0;
 				  attached_count++;
 			  });
 }
@@ -567,9 +607,9 @@ roster_detach(DbState *db, const char *agent_id)
 			  slot->attached_pid = 0);
 }
 
-/* The leases it had when its connection ended that often are taken back. */
+/* The leases that had lost their holder, so often, are taken back. */
 void
-roster_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects)
+roster_orphans_handled(DbState *db, const char *agent_id, uint32 orphans)
 {
-	WITH_SLOT(db, agent_id, slot->beats.disconnects_handled = disconnects);
+	WITH_SLOT(db, agent_id, slot->beats.orphans_handled = orphans);
 }

@@ -5,7 +5,8 @@
  *
  * The roster may forget any agent at any time; whoever misses one loads it
  * from its row (core/agent.c), with a beat of now: a restart is a grace
- * period. Facts are those of the committed row; effects.c brings the changes.
+ * period. Facts are those of the committed row; effects.c brings the changes,
+ * perhaps not in the order of the commits: the version tells which is later.
  */
 #ifndef AINS_ROSTER_H
 #define AINS_ROSTER_H
@@ -13,17 +14,6 @@
 #include "ains.h"
 
 #include "soft/shmem.h"
-
-/* The committed row, as far as calls need it. */
-typedef struct AgentFacts
-{
-	int64		incarnation;
-	Oid			owner;
-	AgentWanted wanted;
-	AgentHealth health;
-	bool		dead;
-	int64		heartbeat_timeout;	/* -1: the setting */
-} AgentFacts;
 
 /* What only shared memory knows. */
 typedef struct AgentBeats
@@ -33,9 +23,11 @@ typedef struct AgentBeats
 	TimestampTz last_heartbeat; /* last call of heartbeat(); 0: none */
 	int32		active_tasks;	/* leases it holds ... */
 	uint64		held_hash;		/* ... and the XOR of their roster_task_hash */
-	bool		cancel_requested;	/* of a task it holds; a hint */
-	uint32		disconnects;	/* how often its connection ended ... */
-	uint32		disconnects_handled;	/* ... and its leases were taken back */
+	uint32		cancels;		/* how often a cancel of a task it holds came ... */
+	uint32		cancels_handled;	/* ... and was seen to be over */
+	uint32		orphans;		/* how often leases may have lost their holder ... */
+	uint32		orphans_handled;	/* ... and were taken back */
+	TimestampTz disconnected_at;	/* when its connection ended last; 0: never */
 	char		activity[AINS_ACTIVITY_SIZE];
 } AgentBeats;
 
@@ -44,6 +36,7 @@ typedef struct AgentView
 	char		agent_id[AINS_NAME_SIZE];
 	AgentFacts	facts;
 	AgentBeats	beats;
+	bool		in_roster;		/* false: the beats are made up */
 } AgentView;
 
 extern Size roster_size(void);
@@ -54,9 +47,9 @@ extern bool roster_beat(DbState *db, const char *agent_id, const AinsTime *now,
 						AgentView *view);
 extern bool roster_heartbeat(DbState *db, const char *agent_id, const AinsTime *now,
 							 const char *activity, AgentView *view);
-extern bool roster_make_room(void);
+extern bool roster_make_room(int wanted);
 extern void roster_prepare_attach(void);
-extern void roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
+extern bool roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 						int32 active_tasks, uint64 held_hash, const AinsTime *now);
 extern bool roster_next(DbState *db, int *position, AgentView *view);
 extern TimestampTz roster_next_deadline(DbState *db, const AinsTime *now);
@@ -66,15 +59,17 @@ extern int64 roster_timeout(const AgentFacts *facts);
 extern uint64 roster_task_hash(int64 task_id);
 extern void roster_correct_held(DbState *db, const AgentView *seen,
 								int32 active_tasks, uint64 held_hash);
-extern void roster_clear_cancel(DbState *db, const char *agent_id);
+extern void roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels);
+extern void roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts);
 
 /* For effects.c: these cannot fail. */
 extern void roster_set(DbState *db, const char *agent_id, const AgentFacts *facts);
-extern void roster_remove(DbState *db, const char *agent_id);
-extern void roster_held(DbState *db, const char *agent_id, int delta, uint64 hash);
+extern void roster_remove(DbState *db, const char *agent_id, uint64 version);
+extern void roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta,
+						uint64 hash);
 extern void roster_cancel_requested(DbState *db, const char *agent_id);
 extern void roster_attach(DbState *db, const char *agent_id, int64 incarnation);
 extern void roster_detach(DbState *db, const char *agent_id);
-extern void roster_disconnect_handled(DbState *db, const char *agent_id, uint32 disconnects);
+extern void roster_orphans_handled(DbState *db, const char *agent_id, uint32 orphans);
 
 #endif							/* AINS_ROSTER_H */

@@ -72,6 +72,7 @@ startup(void)
 			pg_atomic_init_u64(&db->next_token, 0);
 			pg_atomic_init_u64(&db->token_ceiling, 0);
 			pg_atomic_init_u64(&db->ready_drift, 0);
+			pg_atomic_init_u64(&db->version, 0);
 			SpinLockInit(&db->mutex);
 		}
 	}
@@ -137,8 +138,11 @@ shmem_db(Oid database, Oid task_relid)
 	if (db == NULL)
 	{
 		for (int i = 0; i < shared->ndbs && db == NULL; i++)
-			if (!OidIsValid(shared->dbs[i].task_relid) || shared->dbs[i].retired ||
-				shared->dbs[i].database == database)
+			if (!OidIsValid(shared->dbs[i].task_relid) || shared->dbs[i].retired)
+				db = &shared->dbs[i];
+		/* a database has one installation; the other is as good as gone */
+		for (int i = 0; i < shared->ndbs && db == NULL; i++)
+			if (shared->dbs[i].database == database)
 				db = &shared->dbs[i];
 		if (db == NULL)
 		{
@@ -170,12 +174,38 @@ shmem_db(Oid database, Oid task_relid)
 	return db;
 }
 
-/* The extension is gone: lets another database have the entry. */
+/* This installation is gone: lets another database have the entry. */
 void
-shmem_db_retire(DbState *db)
+shmem_db_retire(DbState *db, Oid task_relid)
 {
 	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
-	db->retired = true;
+	if (db->task_relid == task_relid)
+		db->retired = true;
+	LWLockRelease(shmem_lock(LOCK_DATABASES));
+}
+
+/* The databases that have soft state: up to ains.max_databases, and their count. */
+int
+shmem_databases(Oid *databases)
+{
+	int			count = 0;
+
+	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_SHARED);
+	for (int i = 0; i < shared->ndbs; i++)
+		if (OidIsValid(shared->dbs[i].task_relid) && !shared->dbs[i].retired)
+			databases[count++] = shared->dbs[i].database;
+	LWLockRelease(shmem_lock(LOCK_DATABASES));
+	return count;
+}
+
+/* The database is gone: lets another one have its entry. */
+void
+shmem_retire_database(Oid database)
+{
+	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
+	for (int i = 0; i < shared->ndbs; i++)
+		if (shared->dbs[i].database == database)
+			shared->dbs[i].retired = true;
 	LWLockRelease(shmem_lock(LOCK_DATABASES));
 }
 
@@ -251,6 +281,16 @@ db_sweeper_sleeps_until(DbState *db, TimestampTz at)
 	SpinLockRelease(&db->mutex);
 }
 
+/* The sweeper will look by then, or earlier if it was woken; returns when. */
+TimestampTz
+db_hasten_sweeper(DbState *db, TimestampTz at)
+{
+	SpinLockAcquire(&db->mutex);
+	db->sweeper_wakes_at = at = Min(db->sweeper_wakes_at, at);
+	SpinLockRelease(&db->mutex);
+	return at;
+}
+
 /*
  * A sweep takes everything up to `until`: returns where it has to begin. It is
  * called before the sweep's snapshot is taken, so that a commit which the
@@ -289,7 +329,11 @@ db_note_pass(DbState *db, const AinsTime *now)
 
 	SpinLockAcquire(&db->mutex);
 	if (db->pass_planned != 0)
-		late = Max(now->mono - db->pass_planned, labs(gap - db->clock_gap));
+	{
+		int64		step = gap - db->clock_gap;
+
+		late = Max(now->mono - db->pass_planned, Max(step, -step));
+	}
 	db->clock_gap = gap;
 	SpinLockRelease(&db->mutex);
 	return late;
@@ -317,18 +361,41 @@ db_lower_swept(DbState *db, TimestampTz at)
 {
 	SpinLockAcquire(&db->mutex);
 	db->swept_until = Min(db->swept_until, at);
+	db->lowered++;
 	SpinLockRelease(&db->mutex);
 }
 
+/* Where a look ahead begins; before its snapshot is taken. */
 TimestampTz
-db_swept_until(DbState *db)
+db_read_unswept(DbState *db, uint64 *lowered)
 {
-	TimestampTz until;
+	TimestampTz from;
 
 	SpinLockAcquire(&db->mutex);
-	until = db->swept_until;
+	from = db->swept_until;
+	*lowered = db->lowered;
 	SpinLockRelease(&db->mutex);
-	return until;
+	return from;
+}
+
+/* There is nothing before `until`, unless the mark was lowered since that look. */
+void
+db_raise_swept(DbState *db, TimestampTz until, uint64 lowered)
+{
+	SpinLockAcquire(&db->mutex);
+	if (db->lowered == lowered)
+		db->swept_until = Max(db->swept_until, until);
+	SpinLockRelease(&db->mutex);
+}
+
+/*
+ * A number above all that were drawn before. Drawn while the row of an agent is
+ * locked, it orders the changes of that row as their commits.
+ */
+uint64
+db_version(DbState *db)
+{
+	return pg_atomic_add_fetch_u64(&db->version, 1);
 }
 
 /* The audit found a ready key that had been lost. */

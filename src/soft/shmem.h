@@ -37,6 +37,8 @@ typedef struct DbState
 	/* The next lease token, and the one that may not be reached; 0: unborn. */
 	pg_atomic_uint64 next_token;
 	pg_atomic_uint64 token_ceiling;
+	/* Orders the changes of agents; see roster.h. */
+	pg_atomic_uint64 version;
 	/* Ready keys that were lost and found by the audit. */
 	pg_atomic_uint64 ready_drift;
 
@@ -44,6 +46,7 @@ typedef struct DbState
 	Latch	   *sweeper;		/* of the running sweeper, or NULL */
 	TimestampTz sweeper_wakes_at;	/* when it will look by itself */
 	TimestampTz swept_until;	/* no row with an earlier wake_at is unseen */
+	uint64		lowered;		/* how often that was lowered */
 	int64		pass_planned;	/* monotonic: when the sweeper meant to look; 0: never */
 	int64		clock_gap;		/* wall - monotonic at its last pass */
 	DateADT		first_shelf;	/* the latest unbroken run of shelves */
@@ -54,7 +57,7 @@ extern void shmem_init(void);
 extern bool shmem_ready(void);
 extern LWLock *shmem_lock(int which);
 
-/* Locks of the tranche "ains"; no code holds two of them at once, but shmem_db. */
+/* Locks of the tranche "ains", in the order in which they are taken. */
 enum
 {
 	LOCK_DATABASES,
@@ -66,7 +69,9 @@ enum
 };
 
 extern DbState *shmem_db(Oid database, Oid task_relid);
-extern void shmem_db_retire(DbState *db);
+extern void shmem_db_retire(DbState *db, Oid task_relid);
+extern int	shmem_databases(Oid *databases);
+extern void shmem_retire_database(Oid database);
 extern int	shmem_db_number(const DbState *db);
 
 /* The sweeper's alarm clock. */
@@ -74,14 +79,17 @@ extern void db_set_sweeper(DbState *db, Latch *latch);
 extern void db_wake_at(DbState *db, TimestampTz at);
 extern void db_wake_now(DbState *db);
 extern void db_sweeper_sleeps_until(DbState *db, TimestampTz at);
+extern TimestampTz db_hasten_sweeper(DbState *db, TimestampTz at);
 extern TimestampTz db_take_unswept(DbState *db, TimestampTz until);
 extern void db_lower_swept(DbState *db, TimestampTz at);
-extern TimestampTz db_swept_until(DbState *db);
+extern TimestampTz db_read_unswept(DbState *db, uint64 *lowered);
+extern void db_raise_swept(DbState *db, TimestampTz until, uint64 lowered);
 extern void db_wake_all(void);
 extern void db_plan_pass(DbState *db, int64 mono);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
+extern uint64 db_version(DbState *db);
 extern void db_note_drift(DbState *db);
 extern void db_get_shelves(DbState *db, DateADT *first, DateADT *last);
 extern void db_set_shelves(DbState *db, DateADT first, DateADT last);

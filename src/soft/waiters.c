@@ -8,6 +8,7 @@
  */
 #include "soft/waiters.h"
 
+#include "common/hashfn.h"
 #include "compat.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
@@ -20,6 +21,7 @@ typedef struct Waiter
 	bool		woken;			/* its latch was set since it last looked */
 	Latch	   *latch;
 	int64		task_id;		/* waits for this task to finish; 0: for lanes */
+	uint32		agent_hash;		/* of the id of the agent it waits for */
 	int			lane_count;		/* -1: any */
 	int32		lanes[WAITER_MAX_LANES];
 } Waiter;
@@ -67,8 +69,14 @@ end_at_exit(int code, Datum arg)
 	waiter_end();
 }
 
+static uint32
+hash_of(const char *agent_id)
+{
+	return hash_bytes((const unsigned char *) agent_id, strlen(agent_id));
+}
+
 static void
-register_waiter(DbState *db, int64 task_id, const int32 *lanes, int count)
+register_waiter(DbState *db, int64 task_id, uint32 agent_hash, const int32 *lanes, int count)
 {
 	Waiter	   *slot = my_slot();
 
@@ -85,6 +93,7 @@ register_waiter(DbState *db, int64 task_id, const int32 *lanes, int count)
 	slot->latch = MyLatch;
 	slot->woken = false;
 	slot->task_id = task_id;
+	slot->agent_hash = agent_hash;
 	slot->lane_count = count <= WAITER_MAX_LANES ? count : -1;
 	if (slot->lane_count > 0)
 		memcpy(slot->lanes, lanes, count * sizeof(int32));
@@ -92,20 +101,21 @@ register_waiter(DbState *db, int64 task_id, const int32 *lanes, int count)
 }
 
 /*
- * This backend waits for claimable tasks in the lanes; to be called again, with
- * the lanes of that moment, before each look. Takes the waiters lock.
+ * This backend waits, for an agent, for claimable tasks in the lanes; to be
+ * called again, with the lanes of that moment, before each look. Takes the
+ * waiters lock.
  */
 void
-waiter_for_lanes(DbState *db, const int32 *lanes, int count)
+waiter_for_lanes(DbState *db, const char *agent_id, const int32 *lanes, int count)
 {
-	register_waiter(db, 0, lanes, count);
+	register_waiter(db, 0, hash_of(agent_id), lanes, count);
 }
 
 /* This backend waits for a task to finish; likewise. */
 void
 waiter_for_task(DbState *db, int64 task_id)
 {
-	register_waiter(db, task_id, NULL, 0);
+	register_waiter(db, task_id, 0, NULL, 0);
 }
 
 /* Whether somebody woke this backend since it last registered. */
@@ -197,9 +207,9 @@ waiters_wake_task(DbState *db, int64 task_id)
 	LWLockRelease(shmem_lock(LOCK_WAITERS));
 }
 
-/* A policy or an agent changed: whoever waits for lanes has to look again. */
-void
-waiters_wake_db(DbState *db)
+/* Wakes whoever waits for tasks, for an agent of this hash (any: for all). */
+static void
+wake_lookers(DbState *db, bool any, uint32 agent_hash)
 {
 	int			db_number = shmem_db_number(db);
 
@@ -208,7 +218,22 @@ waiters_wake_db(DbState *db)
 		return;
 	LWLockAcquire(shmem_lock(LOCK_WAITERS), LW_EXCLUSIVE);
 	for (int i = 0; i < MaxBackends; i++)
-		if (waiters->slots[i].db_number == db_number && waiters->slots[i].task_id == 0)
+		if (waiters->slots[i].db_number == db_number && waiters->slots[i].task_id == 0 &&
+			(any || waiters->slots[i].agent_hash == agent_hash))
 			wake(&waiters->slots[i]);
 	LWLockRelease(shmem_lock(LOCK_WAITERS));
+}
+
+/* The row of an agent changed: who waits for it has to look again. */
+void
+waiters_wake_agent(DbState *db, const char *agent_id)
+{
+	wake_lookers(db, false, hash_of(agent_id));
+}
+
+/* A policy changed: whoever waits for tasks has to look again. */
+void
+waiters_wake_db(DbState *db)
+{
+	wake_lookers(db, true, 0);
 }

@@ -18,7 +18,7 @@
 extern Size waiters_size(void);
 extern void waiters_shmem_init(void);
 
-extern void waiter_for_lanes(DbState *db, const int32 *lanes, int count);
+extern void waiter_for_lanes(DbState *db, const char *agent_id, const int32 *lanes, int count);
 extern void waiter_for_task(DbState *db, int64 task_id);
 extern bool waiter_woken(void);
 extern void waiter_end(void);
@@ -26,6 +26,7 @@ extern void waiter_end(void);
 /* These cannot fail; effects.c calls them. */
 extern void waiters_wake_lane(DbState *db, int32 lane_id, int64 count);
 extern void waiters_wake_task(DbState *db, int64 task_id);
+extern void waiters_wake_agent(DbState *db, const char *agent_id);
 extern void waiters_wake_db(DbState *db);
 
 #endif							/* AINS_WAITERS_H */

@@ -19,8 +19,9 @@
 #include "errors.h"
 #include "guc.h"
 
-/* Longest error text, unique key or reason; what is longer has another home. */
+/* A unique key stands in an index beside the capability, which bounds both. */
 #define MAX_KEY_CHARS	1024
+#define MAX_KEY_BYTES	2000
 
 pg_noreturn static void
 refuse(const char *what, const char *why)
@@ -28,7 +29,23 @@ refuse(const char *what, const char *why)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid %s", what),
-			 errdetail("%s", why)));
+			 errdetail("%s", why),
+			 errhint("See the function in docs/functions.md for what it takes.")));
+}
+
+/* Text and jsonb are measured before they are looked at. */
+static void
+check_size(FunctionCallInfo fcinfo, int arg, const char *what)
+{
+	Size		size = toast_raw_datum_size(PG_GETARG_DATUM(arg));
+
+	if (size > (Size) ains_max_payload * 1024)
+		ereport(ERROR,
+				(errcode(AINS_LIMIT_EXCEEDED),
+				 errmsg("%s is too large", what),
+				 errdetail("It has %zu bytes; %d kB are allowed.", size, ains_max_payload),
+				 errhint("Keep large data elsewhere and pass a reference, or increase the setting \"%s\".",
+						 "ains.max_payload")));
 }
 
 static void
@@ -68,9 +85,9 @@ check_key(char *key, const char *what)
 {
 	int			chars = pg_mbstrlen(key);
 
-	if (chars < 1 || chars > MAX_KEY_CHARS)
-		refuse(what, psprintf("It has %d characters; 1 to %d are allowed.",
-							  chars, MAX_KEY_CHARS));
+	if (chars < 1 || chars > MAX_KEY_CHARS || strlen(key) > MAX_KEY_BYTES)
+		refuse(what, psprintf("It has %d characters in %zu bytes; 1 to %d in at most %d are allowed.",
+							  chars, strlen(key), MAX_KEY_CHARS, MAX_KEY_BYTES));
 	return key;
 }
 
@@ -79,21 +96,25 @@ char *
 edge_name(FunctionCallInfo fcinfo, int arg, const char *what)
 {
 	require(fcinfo, arg, what);
+	check_size(fcinfo, arg, what);
 	return check_name(text_to_cstring(PG_GETARG_TEXT_PP(arg)), what);
 }
 
-/* Required. */
+/* Required, and no larger than ains.max_payload. */
 char *
 edge_text(FunctionCallInfo fcinfo, int arg, const char *what)
 {
 	require(fcinfo, arg, what);
-	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	return edge_text_or_null(fcinfo, arg, what);
 }
 
 char *
-edge_text_or_null(FunctionCallInfo fcinfo, int arg)
+edge_text_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
 {
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+	if (PG_ARGISNULL(arg))
+		return NULL;
+	check_size(fcinfo, arg, what);
+	return text_to_cstring(PG_GETARG_TEXT_PP(arg));
 }
 
 /* 1 to 1024 characters: it goes into an index. */
@@ -102,6 +123,7 @@ edge_key_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
 {
 	if (PG_ARGISNULL(arg))
 		return NULL;
+	check_size(fcinfo, arg, what);
 	return check_key(text_to_cstring(PG_GETARG_TEXT_PP(arg)), what);
 }
 
@@ -110,8 +132,10 @@ static void
 elements(FunctionCallInfo fcinfo, int arg, const char *what, Oid type,
 		 Datum **datums, bool **nulls, int *count)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(arg);
+	ArrayType  *array;
 
+	check_size(fcinfo, arg, what);
+	array = PG_GETARG_ARRAYTYPE_P(arg);
 	if (ARR_NDIM(array) > 1)
 		refuse(what, "It must have one dimension.");
 	deconstruct_array(array, type, type == TEXTOID ? -1 : (type == INT8OID ? 8 : 4),
@@ -278,18 +302,9 @@ edge_jsonb(FunctionCallInfo fcinfo, int arg, const char *what)
 Datum
 edge_jsonb_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
 {
-	Size		size;
-
 	if (PG_ARGISNULL(arg))
 		return 0;
-	size = toast_raw_datum_size(PG_GETARG_DATUM(arg));
-	if (size > (Size) ains_max_payload * 1024)
-		ereport(ERROR,
-				(errcode(AINS_LIMIT_EXCEEDED),
-				 errmsg("%s is too large", what),
-				 errdetail("It has %zu bytes; %d kB are allowed.", size, ains_max_payload),
-				 errhint("Keep large data elsewhere and pass a reference, or increase the setting \"%s\".",
-						 "ains.max_payload")));
+	check_size(fcinfo, arg, what);
 	return PG_GETARG_DATUM(arg);
 }
 

@@ -17,7 +17,7 @@
 /* A name: an agent's id or a capability. */
 extern char *edge_name(FunctionCallInfo fcinfo, int arg, const char *what);
 extern char *edge_text(FunctionCallInfo fcinfo, int arg, const char *what);
-extern char *edge_text_or_null(FunctionCallInfo fcinfo, int arg);
+extern char *edge_text_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern char *edge_key_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern char **edge_names(FunctionCallInfo fcinfo, int arg, const char *what, int *count);
 extern char **edge_keys(FunctionCallInfo fcinfo, int arg, const char *what, int *count);

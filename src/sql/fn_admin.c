@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
+#include "core/agent.h"
 #include "core/capability.h"
 #include "core/sweep.h"
 #include "guc.h"
@@ -32,11 +33,12 @@ length_change(FunctionCallInfo fcinfo, int arg, const char *what, bool can_be_no
 }
 
 static const int32 *
-int32_change(FunctionCallInfo fcinfo, int arg, const char *what, int32 min, int32 *store)
+int32_change(FunctionCallInfo fcinfo, int arg, const char *what, int32 min, int32 max,
+			 int32 *store)
 {
 	if (PG_ARGISNULL(arg))
 		return NULL;
-	*store = edge_int32(fcinfo, arg, what, min, PG_INT32_MAX);
+	*store = edge_int32(fcinfo, arg, what, min, max);
 	return store;
 }
 
@@ -60,7 +62,7 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 	bool		keep_history;
 
 	change.lease = length_change(fcinfo, 1, "lease", true, &lease);
-	change.max_attempts = int32_change(fcinfo, 2, "max_attempts", 1, &max_attempts);
+	change.max_attempts = int32_change(fcinfo, 2, "max_attempts", 1, AINS_MAX_ATTEMPTS, &max_attempts);
 	if (!PG_ARGISNULL(3))
 	{
 		BackoffKind kind;
@@ -180,10 +182,14 @@ Datum
 ains_rescan(PG_FUNCTION_ARGS)
 {
 	Call		call;
+	AgentView	view;
+	int			position = 0;
 
 	call_begin(&call);
 	db_set_shelves(call.db, NO_SHELF, NO_SHELF);
 	ready_reset(call.db);
+	while (roster_next(call.db, &position, &view))
+		agent_reconcile(&call, &view);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();

@@ -36,9 +36,9 @@ ains_register_agent(PG_FUNCTION_ARGS)
 	capabilities = edge_names(fcinfo, 2, "capabilities", &count);
 	if (capabilities == NULL)
 		capabilities = palloc0(sizeof(char *));
-	agent.display_name = edge_text_or_null(fcinfo, 3);
-	agent.endpoint = edge_text_or_null(fcinfo, 4);
-	agent.public_key = edge_text_or_null(fcinfo, 5);
+	agent.display_name = edge_text_or_null(fcinfo, 3, "display_name");
+	agent.endpoint = edge_text_or_null(fcinfo, 4, "endpoint");
+	agent.public_key = edge_text_or_null(fcinfo, 5, "public_key");
 	(void) edge_names(fcinfo, 6, "tags", &tag_count);
 	agent.tags = PG_ARGISNULL(6) ? PointerGetDatum(construct_empty_array(TEXTOID))
 		: PG_GETARG_DATUM(6);
@@ -78,7 +78,7 @@ ains_heartbeat(PG_FUNCTION_ARGS)
 				 errmsg("invalid uptime_ms"),
 				 errdetail("It must not be negative.")));
 	beat.metrics = edge_jsonb_or_null(fcinfo, 3, "metrics");
-	beat.activity = edge_text_or_null(fcinfo, 4);
+	beat.activity = edge_text_or_null(fcinfo, 4, "activity");
 	beat.held = edge_ids(fcinfo, 5, "held", &beat.held_count);
 	beat.incarnation = PG_ARGISNULL(6) ? 0 : PG_GETARG_INT64(6);
 

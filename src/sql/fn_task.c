@@ -44,7 +44,7 @@ common_args(FunctionCallInfo fcinfo, NewTask *task)
 	task->capability = edge_name(fcinfo, 0, "capability");
 	task->priority = edge_int32(fcinfo, 2, "priority", AINS_MIN_PRIORITY, AINS_MAX_PRIORITY);
 	task->run_at = edge_time_or_null(fcinfo, 3, "run_at");
-	task->max_attempts = edge_int32_or(fcinfo, 4, "max_attempts", 1, 1000000, 0);
+	task->max_attempts = edge_int32_or(fcinfo, 4, "max_attempts", 1, AINS_MAX_ATTEMPTS, 0);
 	task->timeout = edge_length_or(fcinfo, 5, "timeout", 1000, -1);
 	task->expires_at = edge_time_or_null(fcinfo, 6, "expires_at");
 	if (task->run_at != 0 && task->expires_at != 0 && task->expires_at <= task->run_at)
@@ -105,7 +105,8 @@ require_count(int count, int wanted, const char *what)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid %s", what),
-				 errdetail("It has %d elements, but there are %d tasks.", count, wanted)));
+				 errdetail("It has %d elements, but there are %d tasks.", count, wanted),
+				 errhint("Give one for each task, or none at all.")));
 }
 
 /* enqueue_batch(capability, payloads, priority, run_at, max_attempts, timeout, expires_at,
@@ -149,7 +150,7 @@ ains_cancel(PG_FUNCTION_ARGS)
 {
 	Call		call;
 	int64		task_id = edge_id(fcinfo, 0, "task_id");
-	char	   *reason = edge_text_or_null(fcinfo, 1);
+	char	   *reason = edge_text_or_null(fcinfo, 1, "reason");
 
 	call_begin(&call);
 	PG_RETURN_DATUM(edge_enum(get_fn_expr_rettype(fcinfo->flinfo),

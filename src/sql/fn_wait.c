@@ -64,9 +64,9 @@ require_outside_transaction(FunctionCallInfo fcinfo, const char *what)
 static int64
 wait_deadline(const AinsTime *now, int64 timeout)
 {
-	if (get_timeout_active(STATEMENT_TIMEOUT) && StatementTimeout > 0)
-		timeout = Min(timeout, Max(StatementTimeout - TIMEOUT_MARGIN_MS,
-								   StatementTimeout / 2) * INT64CONST(1000));
+	if (get_timeout_active(STATEMENT_TIMEOUT))
+		timeout = Min(timeout, Max(clock_until(get_timeout_finish_time(STATEMENT_TIMEOUT)) -
+								   TIMEOUT_MARGIN_MS * INT64CONST(1000), 0));
 	return now->mono + timeout;
 }
 
@@ -137,7 +137,7 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	(void) roster_beat(call->db, wait->agent_id, &call->now, &after_beat);
 	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
 	wait->lanes = agent_lane_ids(lanes, wait->lane_count);
-	waiter_for_lanes(call->db, wait->lanes, wait->lane_count);
+	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
 	return ready_peek(call->db, wait->lanes, wait->lane_count);
 }
 

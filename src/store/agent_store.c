@@ -12,7 +12,7 @@
 /* The columns of AgentFacts, in the order read_facts() reads them. */
 #define FACT_COLUMNS \
 	"a.agent_id, a.incarnation, a.owner::oid, a.wanted, a.health," \
-	" a.dead_since IS NOT NULL, a.heartbeat_timeout"
+	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)"
 
 static void
 read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
@@ -24,6 +24,8 @@ read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
 		facts->health = HEALTH_ACTIVE;	/* not reached: a CHECK */
 	facts->dead = query_bool(q, row, 6);
 	facts->heartbeat_timeout = query_length(q, row, 7);
+	facts->max_active_tasks = query_int32(q, row, 8);
+	facts->version = 0;
 }
 
 static bool
@@ -98,7 +100,7 @@ agent_store_all_expected(int *count)
 		" WHERE a.agent_status NOT IN ('INACTIVE', 'DEAD')"
 		"  OR EXISTS (SELECT FROM ains.task t WHERE t.agent_id = a.agent_id"
 		"   AND t.status = 'ACTIVE')",
-	0, {0}};
+	0, {0}, .scans = true};
 	QueryCall	q;
 	AgentRow   *rows;
 
@@ -153,7 +155,7 @@ agent_store_insert(const NewAgent *agent)
 	return made;
 }
 
-/* A known agent starts again: its row, locked by us, is written anew; the owner stays. */
+/* A known agent starts again: its row, locked by us, is written anew. */
 void
 agent_store_restart(const NewAgent *agent)
 {
@@ -161,8 +163,8 @@ agent_store_restart(const NewAgent *agent)
 		"UPDATE ains.agent SET agent_type = $2, display_name = $3, endpoint = $4,"
 		"  public_key = $5, tags = $6, metadata = $7, incarnation = $9,"
 		"  heartbeat_timeout = $10, max_active_tasks = $11, last_seen_at = $12,"
-		"  wanted = 'accepting', health = 'ACTIVE', dead_since = NULL, metrics = NULL"
-		" WHERE agent_id = $1 AND $8 IS NOT NULL",
+		"  owner = $8, wanted = 'accepting', health = 'ACTIVE', dead_since = NULL,"
+		"  metrics = NULL WHERE agent_id = $1",
 	AGENT_ARGS, AGENT_ARG_TYPES};
 	QueryCall	q;
 

@@ -8,8 +8,6 @@
 #include "ains.h"
 
 #include "nodes/pg_list.h"
-#include "soft/roster.h"
-
 /* What register_agent writes. Datums are the caller's; 0 is NULL. */
 typedef struct NewAgent
 {

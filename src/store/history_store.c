@@ -22,11 +22,12 @@
 /*
  * Completes a task whose lease the token holds and whose cancel was not
  * requested, in one statement: out of ains.task, into history if the
- * capability keeps one. False, and nothing changed, if there is no such row.
+ * capability keeps one. False, and nothing changed, if there is no such row;
+ * else the agent that held it.
  */
 bool
 history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-					   TimestampTz now, DateADT shelf, Completed *completed)
+					   TimestampTz now, DateADT shelf, char **agent_id)
 {
 	static SavedQuery complete = {
 		"WITH gone AS ("
@@ -38,7 +39,7 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3, $4 FROM gone"
 		"  WHERE (SELECT c.keep_history FROM ains.capability c"
 		"   WHERE c.capability = gone.capability))"
-		" SELECT agent_id, capability FROM gone",
+		" SELECT agent_id FROM gone",
 	6, {INT8OID, INT8OID, JSONBOID, JSONBOID, TIMESTAMPTZOID, DATEOID}};
 	QueryCall	q;
 	bool		done;
@@ -53,8 +54,7 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 	done = query_run(&q) > 0;
 	if (done)
 	{
-		completed->agent_id = query_text_copy(&q, 0, 1);
-		completed->capability = query_text_copy(&q, 0, 2);
+		*agent_id = query_text_copy(&q, 0, 1);
 	}
 	query_end(&q);
 	return done;
@@ -360,21 +360,37 @@ day_name(DateADT day)
 	return psprintf("%04d%02d%02d", year, month, mday);
 }
 
+/*
+ * Whether the table of a shelf is there and attached. One that is there must be
+ * a plain table of ours: a trigger or rule of somebody else's would run with
+ * our rights.
+ */
 static void
-find_shelf(const char *shelf, bool *there, bool *attached)
+find_shelf(const char *parent, const char *shelf, bool *there, bool *attached)
 {
 	static SavedQuery find = {
-		"SELECT to_regclass($1) IS NOT NULL,"
-		" EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass($1)::oid)",
-	1, {TEXTOID}};
+		"SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid),"
+		" c.relkind = 'r' AND NOT c.relhastriggers AND NOT c.relhasrules AND NOT c.relrowsecurity"
+		"  AND c.relowner = (SELECT relowner FROM pg_class WHERE oid = to_regclass($2))"
+		" FROM pg_class c WHERE c.oid = to_regclass($1)",
+	2, {TEXTOID, TEXTOID}};
 	QueryCall	q;
+	bool		ours = true;
 
 	query_begin(&q, &find);
 	query_arg_text(&q, shelf);
-	query_run(&q);
-	*there = query_bool(&q, 0, 1);
-	*attached = query_bool(&q, 0, 2);
+	query_arg_text(&q, parent);
+	*there = query_run(&q) > 0;
+	*attached = *there && query_bool(&q, 0, 1);
+	if (*there)
+		ours = query_bool(&q, 0, 2);
 	query_end(&q);
+	if (!ours && !*attached)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" stands where history needs a table of its own", shelf),
+				 errdetail("It has another owner, triggers, rules or row security."),
+				 errhint("Rename or drop it.")));
 }
 
 /*
@@ -385,24 +401,32 @@ find_shelf(const char *shelf, bool *there, bool *attached)
 void
 history_store_add_shelf(DateADT day)
 {
-	static const char *const parents[] = {"task_history", "attempt"};
+	static const struct
+	{
+		const char *name;
+		const char *key;		/* also lets rows of a published table be deleted */
+	}			parents[] = {
+		{"task_history", "task_id, shelf"},
+		{"attempt", "task_id, lease_token, shelf"},
+	};
 	char	   *name = day_name(day);
 	char	   *next = day_name(day + 1);
 
 	for (int i = 0; i < lengthof(parents); i++)
 	{
-		char	   *shelf = psprintf("ains.%s_%s", parents[i], name);
+		char	   *parent = psprintf("ains.%s", parents[i].name);
+		char	   *shelf = psprintf("%s_%s", parent, name);
 		bool		there;
 		bool		attached;
 
-		find_shelf(shelf, &there, &attached);
+		find_shelf(parent, shelf, &there, &attached);
 		if (!there)
-			query_ddl(psprintf("CREATE TABLE %s (LIKE ains.%s INCLUDING ALL)",
-							   shelf, parents[i]));
+			query_ddl(psprintf("CREATE TABLE %s (LIKE %s INCLUDING ALL, PRIMARY KEY (%s))",
+							   shelf, parent, parents[i].key));
 		if (!attached)
-			query_ddl(psprintf("ALTER TABLE ains.%s ATTACH PARTITION %s"
+			query_ddl(psprintf("ALTER TABLE %s ATTACH PARTITION %s"
 							   " FOR VALUES FROM ('%s') TO ('%s')",
-							   parents[i], shelf, name, next));
+							   parent, shelf, name, next));
 	}
 }
 

@@ -22,13 +22,6 @@ typedef struct Finish
 	int32		attempt;		/* as it counts now */
 } Finish;
 
-/* What complete needs to know of the task it put away. */
-typedef struct Completed
-{
-	char	   *agent_id;
-	char	   *capability;
-} Completed;
-
 /* One of a batch; agent_id is NULL if it had been completed before. */
 typedef struct BatchItem
 {
@@ -54,7 +47,7 @@ typedef struct AttemptRow
 } AttemptRow;
 
 extern bool history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-								   TimestampTz now, DateADT shelf, Completed *completed);
+								   TimestampTz now, DateADT shelf, char **agent_id);
 extern BatchItem *history_store_complete_batch(Datum task_ids, Datum tokens, Datum results,
 											   Oid role, TimestampTz now, DateADT shelf,
 											   int *count);

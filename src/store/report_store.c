@@ -49,7 +49,7 @@ report_store_queue_stats(TimestampTz now, Tuplestorestate *store)
 		"   WHERE o.capability = c.capability AND a.agent_status IN ('AVAILABLE', 'BUSY'))"
 		" FROM ains.capability c LEFT JOIN ains.task t USING (capability)"
 		" GROUP BY c.capability ORDER BY c.capability",
-	1, {TIMESTAMPTZOID}};
+	1, {TIMESTAMPTZOID}, .scans = true};
 	QueryCall	q;
 
 	query_begin(&q, &stats);
@@ -75,7 +75,7 @@ report_store_agent_stats(Tuplestorestate *store)
 		" FROM (SELECT agent_type, agent_status, EXISTS (SELECT FROM ains.task t"
 		"  WHERE t.agent_id = agent.agent_id AND t.status = 'ACTIVE') AS holds"
 		"  FROM ains.agent) a GROUP BY a.agent_type ORDER BY a.agent_type",
-	0, {0}};
+	0, {0}, .scans = true};
 	QueryCall	q;
 
 	query_begin(&q, &stats);

@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -48,6 +49,22 @@
 static ProcessUtility_hook_type previous_utility_hook;
 static object_access_hook_type previous_access_hook;
 static uint32 wait_event;
+
+/* have_createdb_privilege(), which not every minor version lets us call. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple	tuple;
+	bool		allowed;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	allowed = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return allowed;
+}
 
 /* The value of an option of CREATE or ALTER DATABASE; NULL if it has none. */
 static DefElem *
@@ -117,7 +134,7 @@ database_to_clear(Node *statement, bool top_level)
 
 		if (!HeapTupleIsValid(tuple))
 			return InvalidOid;
-		allowed = have_createdb_privilege() &&
+		allowed = may_create_databases() &&
 			(((Form_pg_database) GETSTRUCT(tuple))->datistemplate ||
 			 compat_owns_database(database, GetUserId()));
 		ReleaseSysCache(tuple);

@@ -34,6 +34,7 @@
 
 #include "clock.h"
 #include "guc.h"
+#include "soft/shmem.h"
 #include "soft/workers.h"
 
 /* Databases new to the launcher that it looks into at once. */
@@ -61,6 +62,7 @@ typedef struct Database
 {
 	Oid			oid;
 	char	   *name;
+	bool		usable;			/* a sweeper could connect */
 } Database;
 
 /* A sweeper that the postmaster was asked to start. */
@@ -99,7 +101,7 @@ launcher_init(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* The databases that can have a sweeper, in the current memory context. */
+/* All databases, in the current memory context. */
 static List *
 read_databases(void)
 {
@@ -120,13 +122,12 @@ read_databases(void)
 		MemoryContext old;
 		Database   *database;
 
-		/* also of a template, which may have ains: see worker/ddl.c */
-		if (!form->datallowconn || database_is_invalid_form(form))
-			continue;
 		old = MemoryContextSwitchTo(context);
 		database = palloc(sizeof(Database));
 		database->oid = form->oid;
 		database->name = pstrdup(NameStr(form->datname));
+		/* also a template, which may have ains: see worker/ddl.c */
+		database->usable = form->datallowconn && !database_is_invalid_form(form);
 		databases = lappend(databases, database);
 		MemoryContextSwitchTo(old);
 	}
@@ -175,7 +176,7 @@ list_databases(List *databases)
 		foreach(name, names)
 			if (strcmp(lfirst(name), database->name) == 0)
 				wanted = true;
-		if (!wanted)
+		if (!wanted || !database->usable)
 			continue;
 		entry = hash_search(known, &database->oid, HASH_ENTER, &found);
 		if (!found)
@@ -192,6 +193,23 @@ list_databases(List *databases)
 		if (!entry->listed)
 			hash_search(known, &entry->database, HASH_REMOVE, NULL);
 	return true;
+}
+
+/* Frees the soft state of databases that are gone. */
+static void
+retire_missing(const Oid *with_state, int count, List *databases)
+{
+	for (int i = 0; i < count; i++)
+	{
+		bool		exists = false;
+		ListCell   *lc;
+
+		foreach(lc, databases)
+			if (((Database *) lfirst(lc))->oid == with_state[i])
+				exists = true;
+		if (!exists)
+			shmem_retire_database(with_state[i]);
+	}
 }
 
 /* Forgets that there was no ains in databases where there is something new. */
@@ -353,12 +371,17 @@ look(void)
 	bool		full = false;
 	List	   *databases;
 	ListCell   *lc;
+	Oid		   *with_state = palloc(ains_max_databases * sizeof(Oid));
+	int			with_state_count;
 	int			probes;
 
 	/* before reading: whatever is requested from now on needs another turn */
 	take_requests();
 	workers_forget_dead_holders();
+	/* before reading too: what has soft state then, exists then or is gone */
+	with_state_count = shmem_databases(with_state);
 	databases = read_databases();
+	retire_missing(with_state, with_state_count, databases);
 	if (!list_databases(databases))
 		return nap;
 	probes = review_slots();

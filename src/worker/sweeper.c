@@ -112,16 +112,6 @@ set_alarm(Call *call)
 	db_sweeper_sleeps_until(served, call->now.wall + ains_sweep_max_nap * INT64CONST(1000));
 }
 
-/* Moves the alarm forward, never over a wake-up since set_alarm(). */
-static TimestampTz
-hasten_alarm(TimestampTz at)
-{
-	SpinLockAcquire(&served->mutex);
-	served->sweeper_wakes_at = at = Min(served->sweeper_wakes_at, at);
-	SpinLockRelease(&served->mutex);
-	return at;
-}
-
 static bool
 begin_pass(Call *call, SweepCounts *counts)
 {
@@ -240,8 +230,8 @@ run_step(const SweepStep *step, StepMemory *memory)
 static void
 quit(void)
 {
-	if (served != NULL && served->database == MyDatabaseId && served->task_relid == served_relid)
-		shmem_db_retire(served);
+	if (served != NULL)
+		shmem_db_retire(served, served_relid);
 	workers_absent();
 	proc_exit(0);
 }
@@ -296,7 +286,7 @@ nap_after(StepResult result)
 		return Min(ERROR_NAP, max_nap);
 
 	/* a wake-up "now" is the earliest time there is: mind the overflow */
-	alarm = hasten_alarm(next_pass);
+	alarm = db_hasten_sweeper(served, next_pass);
 	if (result == STEP_FAILED)
 		alarm = Max(Min(alarm, now + ERROR_NAP), now + MIN_ERROR_NAP);
 	return alarm <= now ? 0 : Min(alarm - now, max_nap);
