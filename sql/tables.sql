@@ -205,6 +205,50 @@ COMMENT ON TABLE ains.non_retryable_error IS 'texts in an error that make fail()
 CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
 COMMENT ON SEQUENCE ains.token_ceiling IS 'no lease token was ever issued above this';
 
+COMMENT ON COLUMN ains.capability.lease IS 'how long a claim holds a task; NULL: ains.default_lease';
+COMMENT ON COLUMN ains.capability.timeout IS 'the longest an attempt may take, whatever its lease; NULL: no limit';
+COMMENT ON COLUMN ains.capability.backoff IS 'how the wait between attempts grows: exponential, linear or fixed';
+COMMENT ON COLUMN ains.capability.backoff_base IS 'the first wait';
+COMMENT ON COLUMN ains.capability.backoff_max IS 'the longest wait';
+COMMENT ON COLUMN ains.capability.jitter IS 'the part of a wait that may be taken off at random, 0 to 1';
+COMMENT ON COLUMN ains.capability.aging_interval IS 'waiting for so long is worth one point of priority';
+COMMENT ON COLUMN ains.capability.on_lost IS 'what becomes of a task whose lease is lost: retry or fail';
+COMMENT ON COLUMN ains.capability.keep_history IS 'whether tasks that did not fail are kept when they end';
+COMMENT ON COLUMN ains.capability.paused IS 'whether claims leave it alone';
+
+COMMENT ON COLUMN ains.agent.owner IS 'the role that registered it; its members act for it';
+COMMENT ON COLUMN ains.agent.incarnation IS 'changes with each registration; an older process is refused';
+COMMENT ON COLUMN ains.agent.wanted IS 'what was ordered: accepting, draining or stopped';
+COMMENT ON COLUMN ains.agent.health IS 'what its last heartbeat said';
+COMMENT ON COLUMN ains.agent.dead_since IS 'when it was found silent for too long; NULL: it lives';
+COMMENT ON COLUMN ains.agent.agent_status IS 'follows from wanted, dead_since and health';
+COMMENT ON COLUMN ains.agent.last_seen_at IS 'when it was last seen as of the last change of status; the view agents knows better';
+COMMENT ON COLUMN ains.agent.heartbeat_timeout IS 'its own limit of silence; NULL: ains.heartbeat_timeout';
+COMMENT ON COLUMN ains.agent.trust_score IS '0 to 1';
+
+COMMENT ON COLUMN ains.task.wake_at IS 'the next moment the sweeper must look at it; NULL: no clock moves it';
+COMMENT ON COLUMN ains.task.rank IS 'its place in its lane: microseconds of run_at less priority * aging_interval';
+COMMENT ON COLUMN ains.task.lane_id IS 'the set of ready tasks it belongs to';
+COMMENT ON COLUMN ains.task.attempt IS 'attempts that were counted, the current one included';
+COMMENT ON COLUMN ains.task.run_at IS 'when it is or was due';
+COMMENT ON COLUMN ains.task.expires_at IS 'not started by then, it expires';
+COMMENT ON COLUMN ains.task.lease_token IS 'the fencing number of its current or last lease';
+COMMENT ON COLUMN ains.task.deadline IS 'when the current attempt is over, whatever its lease';
+COMMENT ON COLUMN ains.task.enqueued_by IS 'the role it belongs to';
+COMMENT ON COLUMN ains.task.unique_key IS 'unique among the live tasks of the capability';
+COMMENT ON COLUMN ains.task.checkpoint IS 'where the next attempt resumes';
+
+COMMENT ON COLUMN ains.task_history.shelf IS 'the day it is kept under: that of its end, or the last there was';
+COMMENT ON COLUMN ains.task_history.lease_token IS 'the fencing number of its last lease';
+COMMENT ON COLUMN ains.task_history.usage IS 'what complete() was told it cost';
+
+COMMENT ON COLUMN ains.attempt.outcome IS 'how it ended';
+COMMENT ON COLUMN ains.attempt.next_status IS 'what became of the task';
+COMMENT ON COLUMN ains.attempt.shelf IS 'as in task_history';
+
+COMMENT ON COLUMN ains.non_retryable_error.retryable IS 'true: errors with this text are worth another attempt after all';
+COMMENT ON COLUMN ains.non_retryable_error.builtin IS 'comes with ains, and is not dumped';
+
 -- What pg_dump keeps. Shelves are made at run time and dump as plain tables.
 SELECT pg_extension_config_dump('ains.capability', '');
 SELECT pg_extension_config_dump('ains.lane', '');

@@ -86,3 +86,12 @@ COMMENT ON VIEW ains.active_agents IS 'agents that are alive: AVAILABLE, BUSY or
 CREATE VIEW ains.dead_agents WITH (security_barrier) AS
 SELECT * FROM ains.agents WHERE agent_status = 'DEAD';
 COMMENT ON VIEW ains.dead_agents IS 'agents that stopped beating';
+
+COMMENT ON COLUMN ains.tasks.effective_priority IS 'the priority and what waiting has added to it';
+COMMENT ON COLUMN ains.tasks.cancel_requested_at IS 'when its agent was asked to stop';
+COMMENT ON COLUMN ains.tasks.lease_expires_at IS 'when the lease ends unless beats renew it';
+
+COMMENT ON COLUMN ains.agents.last_heartbeat IS 'when it was last seen';
+COMMENT ON COLUMN ains.agents.active_tasks IS 'leases it holds';
+COMMENT ON COLUMN ains.agents.activity IS 'what it says it is doing';
+COMMENT ON COLUMN ains.agents.trust_score IS '0 to 1';

@@ -274,9 +274,12 @@ reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
 	int			held = count_held(call, beat->agent_id, &hash);
 	int			count;
 	TaskRow    *tasks;
+	int			pending;
+	uint64		pending_hash;
 
 	roster_correct_held(call->db, agent, held, hash);
-	answer->active_tasks = held;
+	effects_pending_held(call->db, beat->agent_id, &pending, &pending_hash);
+	answer->active_tasks = held + pending;
 	answer->lost = task_store_not_held_by(beat->agent_id, beat->held, beat->held_count,
 										  &answer->lost_count);
 	tasks = lease_lock_of_agent(call, beat->agent_id, true, &count);
@@ -299,6 +302,8 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 {
 	AgentView	agent;
 	AgentFacts	facts;
+	int			pending;
+	uint64		pending_hash;
 
 	memset(answer, 0, sizeof(*answer));
 	agent_require(call, beat->agent_id, beat->incarnation, &agent);
@@ -309,7 +314,8 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 		(void) roster_heartbeat(call->db, beat->agent_id, &call->now, beat->activity, &agent);
 		agent.facts = facts;	/* ours, if this transaction changed them */
 	}
-	answer->active_tasks = Max(agent.beats.active_tasks, 0);
+	effects_pending_held(call->db, beat->agent_id, &pending, &pending_hash);
+	answer->active_tasks = Max(agent.beats.active_tasks + pending, 0);
 
 	if (agent.facts.health != beat->health || agent.facts.dead)
 		change_health(call, &agent, beat->health);
@@ -319,11 +325,11 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 	/* an old snapshot would tell of leases that are gone */
 	if (beat->held != NULL && !IsolationUsesXactSnapshot())
 	{
-		uint64		hash = 0;
+		uint64		hash = agent.beats.held_hash ^ pending_hash;
 
 		for (int i = 0; i < beat->held_count; i++)
 			hash ^= roster_task_hash(beat->held[i]);
-		if (beat->held_count != agent.beats.active_tasks || hash != agent.beats.held_hash)
+		if (beat->held_count != answer->active_tasks || hash != 0)
 			reconcile_held(call, beat, &agent, answer);
 	}
 
@@ -331,7 +337,8 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 	{
 		answer->cancel_requested = task_store_cancel_requested_of(beat->agent_id,
 																  &answer->cancel_count);
-		if (answer->cancel_count == 0 && !IsolationUsesXactSnapshot())
+		/* unless we read an old snapshot, or what only this transaction did */
+		if (answer->cancel_count == 0 && !IsolationUsesXactSnapshot() && !effects_any())
 			roster_cancels_handled(call->db, beat->agent_id, agent.beats.cancels);
 	}
 
@@ -354,7 +361,9 @@ agent_order(Call *call, const char *agent_id, AgentWanted wanted)
 		refuse_unknown_agent(agent_id);
 	if (!call_is_admin(call))
 		require_member(call, agent_id, facts.owner);
-	facts.wanted = wanted;
+	/* a stopped agent stays stopped until it is resumed */
+	if (wanted != WANTED_DRAINING || facts.wanted != WANTED_STOPPED)
+		facts.wanted = wanted;
 	write_state(call, &agent, &facts);
 	if (wanted == WANTED_STOPPED)
 		(void) lease_take_back_all(call, agent_id, END_RELEASED, false);

@@ -36,6 +36,14 @@ typedef enum Ending
 	ENDING_RELEASE
 } Ending;
 
+/* Whether a row can be claimed now, as far as can be told without locking it. */
+static bool
+fits(Call *call, const TaskRow *task, ReadyKey key)
+{
+	return task->status == TASK_PENDING && task->rank == key.rank &&
+		(task->expires_at == 0 || task->expires_at > call->now.wall || task->attempt > 0);
+}
+
 /*
  * The row of a popped key did not fit: it is gone, changed, or locked, and
  * whoever changed or locked it pushes its key. Unless we have it locked by now,
@@ -46,17 +54,49 @@ drop_key(Call *call, int32 lane_id, ReadyKey key)
 {
 	TaskRow		task;
 
-	effect_ready_not(call->db, lane_id, key);
 	effects_reserve(1);
-	if (task_store_lock_free(key.task_id, &task) &&
-		(task.expires_at == 0 || task.expires_at > call->now.wall || task.attempt > 0))
+	if (!task_store_lock_free(key.task_id, &task))
+		return;
+	key.rank = task.rank;		/* it may have changed */
+	if (fits(call, &task, key))
 		task_note_locked(call, &task);
+}
+
+/*
+ * Whether the lanes have something to claim. Keys at their head that are of no
+ * use are dropped, since a waiter would wake for them again and again.
+ */
+bool
+lease_claimable(Call *call, const int32 *lane_ids, int lane_count)
+{
+	ReadyKey	head;
+
+	for (int drops = 0; drops < MAX_DROPS; drops++)
+	{
+		PoppedKey	popped;
+		TaskRow		task;
+
+		if (lane_count == 0 || !ready_head(call->db, lane_ids, lane_count, &head))
+			return false;
+		if (task_store_find(head.task_id, &task) && fits(call, &task, head))
+			return true;
+		effects_reserve(1);
+		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
+			return false;
+		if (ready_key_compare(popped.key, head) == 0)
+			drop_key(call, lane_ids[popped.lane], popped.key);
+		else
+			ready_push(call->db, lane_ids[popped.lane], popped.key);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
 }
 
 /*
  * Takes up to request->max_tasks tasks for an agent, in rank order. Counts as
  * a beat unless it is refused: NS002, 42501, NS005; 0A000 under REPEATABLE
- * READ. Result in the current context.
+ * READ. What this transaction enqueued itself can be had before it commits.
+ * Result in the current context.
  */
 ClaimedTask *
 lease_claim(Call *call, const ClaimRequest *request, int *count)
@@ -68,27 +108,41 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 	int			lane_count;
 	ClaimedTask *tasks = palloc(request->max_tasks * sizeof(ClaimedTask));
 	PoppedKey	popped;
+	PoppedKey  *own;
+	int			own_count;
+	int			own_next = 0;
 	int			room;
 	int			drops = 0;
 
 	*count = 0;
 	call_require_read_committed("claim");
+	/* somebody who has the table for himself may have the others, too */
+	if (!lease_store_table_is_free(call->db->task_relid))
+		return tasks;
 	agent_require(call, request->agent_id, request->incarnation, &agent);
 	agent_require_accepting(&agent);
 	(void) roster_beat(call->db, request->agent_id, &call->now, &after_beat);
 
 	lanes = agent_claim_lanes(call, &agent, request->capabilities, request->capability_count,
 							  request->lease, &lane_count);
-	if (lane_count == 0 || !lease_store_table_is_free(call->db->task_relid))
+	if (lane_count == 0)
 		return tasks;
 	lane_ids = agent_lane_ids(lanes, lane_count);
+	own = effects_own_ready(call->db, lane_ids, lane_count, &own_count);
 	room = agent_room(call, &agent, request->max_tasks);
 	while (*count < room && drops < MAX_DROPS)
 	{
 		ClaimedTask *task = &tasks[*count];
 
+		ReadyKey	head;
+		bool		mine = own_next < own_count &&
+			(!ready_head(call->db, lane_ids, lane_count, &head) ||
+			 ready_key_compare(own[own_next].key, head) <= 0);
+
 		effects_reserve(1);
-		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
+		if (mine)
+			popped = own[own_next++];
+		else if (!ready_pop(call->db, lane_ids, lane_count, &popped))
 			break;
 		effect_ready(call->db, lane_ids[popped.lane], popped.key, ON_ABORT);
 		if (lease_store_claim(popped.key, &lanes[popped.lane], request->agent_id,
@@ -102,8 +156,9 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 		}
 		else
 		{
+			effect_ready_not(call->db, lane_ids[popped.lane], popped.key);
 			drop_key(call, lane_ids[popped.lane], popped.key);
-			drops++;
+			drops += mine ? 0 : 1;
 		}
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -258,26 +313,38 @@ lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage
 }
 
 /*
- * Completes those of the tasks that can be, in one statement; returns their
- * ids in input order, including those that were completed by the same token
- * before. Arrays are bigint[]; results a jsonb array or 0.
+ * Completes those of the tasks that can be; returns their ids in input order,
+ * including those that were completed by the same token before. Arrays are
+ * bigint[], results a jsonb[] or 0.
  */
 int64 *
-lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, int *count)
+lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, int asked,
+					 int *count)
 {
-	BatchItem  *items = history_store_complete_batch(task_ids, tokens, results, call->role,
-													 call->now.wall, shelf_today(call), count);
-	int64	   *done = palloc(Max(*count, 1) * sizeof(int64));
+	int64	   *by_place = palloc0(asked * sizeof(int64));
+	int64	   *done = palloc(asked * sizeof(int64));
+	BatchItem  *items;
+	int			found;
 
-	for (int i = 0; i < *count; i++)
+	items = history_store_complete_batch(task_ids, tokens, results, call->role,
+										 call->now.wall, shelf_today(call), &found);
+	for (int i = 0; i < found; i++)
 	{
-		done[i] = items[i].task_id;
-		if (items[i].agent_id != NULL)	/* NULL: a repetition */
-		{
-			effect_held(call->db, items[i].agent_id, 0, items[i].task_id, -1);
-			effect_finished(call->db, items[i].task_id);
-		}
+		by_place[items[i].n - 1] = items[i].task_id;
+		effect_held(call->db, items[i].agent_id, 0, items[i].task_id, -1);
+		effect_finished(call->db, items[i].task_id);
 	}
+	if (found < asked)
+	{
+		/* a statement of its own sees what the first one may have waited for */
+		items = history_store_completed_before(task_ids, tokens, call->role, &found);
+		for (int i = 0; i < found; i++)
+			by_place[items[i].n - 1] = items[i].task_id;
+	}
+	*count = 0;
+	for (int i = 0; i < asked; i++)
+		if (by_place[i] != 0)
+			done[(*count)++] = by_place[i];
 	return done;
 }
 

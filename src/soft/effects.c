@@ -470,6 +470,61 @@ effect_ready_not(DbState *db, int32 lane_id, ReadyKey key)
 	}
 }
 
+/* A ready key of this transaction and where on the stack it stands. */
+typedef struct OwnKey
+{
+	PoppedKey	popped;
+	int			at;
+} OwnKey;
+
+static int
+compare_own_keys(const void *a, const void *b)
+{
+	const OwnKey *x = a;
+	const OwnKey *y = b;
+	int			order = ready_key_compare(x->popped.key, y->popped.key);
+
+	return order != 0 ? order : x->at - y->at;
+}
+
+/*
+ * The keys in these lanes that are ready for this transaction alone, since it
+ * made them so and has not committed, in rank order. The latest effect of a
+ * key decides: one for an abort stands for a claim.
+ */
+PoppedKey *
+effects_own_ready(DbState *db, const int32 *lanes, int lane_count, int *count)
+{
+	OwnKey	   *own;
+	PoppedKey  *ready;
+	int			found = 0;
+
+	*count = 0;
+	if (effect_count == 0)
+		return NULL;
+	own = palloc(effect_count * sizeof(OwnKey));
+	for (int i = 0; i < effect_count; i++)
+	{
+		if (effects[i].kind != EFFECT_READY || effects[i].db != db || effects[i].when == NEVER)
+			continue;
+		for (int lane = 0; lane < lane_count; lane++)
+			if (lanes[lane] == effects[i].lane.id)
+				own[found++] = (OwnKey) {{effects[i].lane.key, lane}, i};
+	}
+	qsort(own, found, sizeof(OwnKey), compare_own_keys);
+	ready = palloc((found + 1) * sizeof(PoppedKey));
+	for (int i = 0; i < found; i++)
+	{
+		bool		latest = i + 1 == found ||
+			ready_key_compare(own[i].popped.key, own[i + 1].popped.key) != 0;
+
+		if (latest && (effects[own[i].at].when & ON_COMMIT))
+			ready[(*count)++] = own[i].popped;
+	}
+	pfree(own);
+	return ready;
+}
+
 /* CREATE EXTENSION in this database: it needs a sweeper. */
 void
 effect_extension_created(Oid database)
@@ -544,6 +599,13 @@ effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash
 		*delta += effect->held.delta;
 		*hash ^= effect->held.hash;
 	}
+}
+
+/* Whether this transaction changed anything: what it reads may be its own. */
+bool
+effects_any(void)
+{
+	return effect_count > 0;
 }
 
 static bool

@@ -57,6 +57,8 @@ typedef enum EffectWhen
 extern void effects_reserve(int count);
 extern void effect_ready(DbState *db, int32 lane_id, ReadyKey key, EffectWhen when);
 extern void effect_lower(DbState *db, int32 lane_id, ReadyKey key);
+extern PoppedKey *effects_own_ready(DbState *db, const int32 *lanes, int lane_count,
+									int *count);
 extern void effect_ready_not(DbState *db, int32 lane_id, ReadyKey key);
 
 /* What this transaction will do to an agent, if anything. */
@@ -64,6 +66,7 @@ extern bool effects_pending_agent(DbState *db, const char *agent_id,
 								  AgentFacts *facts, bool *gone);
 extern int	effects_new_agents(void);
 extern void effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash);
+extern bool effects_any(void);
 extern bool effects_policy_pending(void);
 extern bool effects_shelves_pending(void);
 

@@ -125,6 +125,13 @@ find_lane(DbState *db, int32 lane_id)
 	return entry != NULL ? lane_at(entry->index) : NULL;
 }
 
+/* The lane is the one used last. */
+static void
+note_use(Lane *lane)
+{
+	pg_atomic_write_u64(&lane->last_used, pg_atomic_add_fetch_u64(&lanes->clock, 1));
+}
+
 /* Needs the lanes lock, exclusively. */
 static void
 free_lane(Lane *lane)
@@ -170,6 +177,7 @@ make_lane(DbState *db, int32 lane_id)
 			chosen->horizon = READY_KEY_MIN;
 			chosen->refiller = 0;
 			chosen->heap.count = 0;
+			note_use(chosen);
 			entry = hash_search(lane_index, &chosen->key, HASH_ENTER, NULL);
 			entry->index = ((char *) chosen - (char *) lane_at(0)) / lanes->stride;
 		}
@@ -447,10 +455,10 @@ look(DbState *db, int32 lane_id, ReadyKey *head)
 
 /*
  * Of the lanes, the one with the smallest head, refilled as needed so that its
- * head is a key; -1 if there is nothing to claim in any of them.
+ * head is a key, and that key; -1 if there is nothing to claim in any of them.
  */
 static int
-best_lane(DbState *db, const int32 *lane_ids, int count)
+best_lane(DbState *db, const int32 *lane_ids, int count, ReadyKey *key)
 {
 	/* a lane that somebody else goes on refilling may be left for later */
 	for (int patience = 0; patience < 16;)
@@ -472,6 +480,7 @@ best_lane(DbState *db, const int32 *lane_ids, int count)
 				best_head = head;
 			}
 		}
+		*key = best_head;
 		if (best < 0 || best_kind == HEAD_KEY)
 			return best;
 		if (!refill_lane(db, lane_ids[best]))
@@ -493,7 +502,7 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 {
 	for (;;)
 	{
-		int			best = best_lane(db, lane_ids, count);
+		int			best = best_lane(db, lane_ids, count, &popped->key);
 		bool		found = false;
 		Lane	   *lane;
 
@@ -511,8 +520,7 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 				popped->lane = best;
 				found = true;
 			}
-			pg_atomic_write_u64(&lane->last_used,
-								pg_atomic_fetch_add_u64(&lanes->clock, 1) + 1);
+			note_use(lane);
 			LWLockRelease(lock_of(lane));
 		}
 		LWLockRelease(shmem_lock(LOCK_LANES));
@@ -524,7 +532,7 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 
 /*
  * Whether a look would be worth its while: a lane has a key, or does not know.
- * What ready_peek() would have to ask the index for counts as a yes.
+ * What only the index could tell counts as a yes.
  */
 bool
 ready_may_have(DbState *db, const int32 *lane_ids, int count)
@@ -539,11 +547,11 @@ ready_may_have(DbState *db, const int32 *lane_ids, int count)
 	return false;
 }
 
-/* Whether the lanes have something to claim. */
+/* The first key in rank order over the lanes; false: there is nothing to claim. */
 bool
-ready_peek(DbState *db, const int32 *lane_ids, int count)
+ready_head(DbState *db, const int32 *lane_ids, int count, ReadyKey *key)
 {
-	return best_lane(db, lane_ids, count) >= 0;
+	return best_lane(db, lane_ids, count, key) >= 0;
 }
 
 /* Whether the lane's memory keeps its invariants, for tests. */

@@ -45,8 +45,8 @@ extern void ready_lower(DbState *db, int32 lane_id, ReadyKey key);
 extern bool ready_may_have(DbState *db, const int32 *lanes, int count);
 
 /* These may refill, so they run a query and may raise what it raises. */
+extern bool ready_head(DbState *db, const int32 *lanes, int count, ReadyKey *key);
 extern bool ready_pop(DbState *db, const int32 *lanes, int count, PoppedKey *popped);
-extern bool ready_peek(DbState *db, const int32 *lanes, int count);
 
 /* Housekeeping. */
 extern int32 *ready_lanes(DbState *db, int *count);

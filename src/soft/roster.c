@@ -346,7 +346,7 @@ roster_timeout(const AgentFacts *facts)
 
 /*
  * When the first of the agents will have been silent for too long, by the wall
- * clock of now; "now" itself if a connection that ended waits to be handled.
+ * clock of now; "now" itself if leases without a holder wait to be taken back.
  */
 TimestampTz
 roster_next_deadline(DbState *db, const AinsTime *now)
@@ -365,6 +365,9 @@ roster_next_deadline(DbState *db, const AinsTime *now)
 		SpinLockAcquire(&slot->mutex);
 		status = policy_agent_status(slot->facts.wanted, slot->facts.health, slot->facts.dead);
 		if (slot->beats.orphans != slot->beats.orphans_handled)
+			earliest = Min(earliest, now->wall);
+		/* a row was locked when its agent died */
+		if (status == AGENT_DEAD && slot->beats.active_tasks > 0)
 			earliest = Min(earliest, now->wall);
 		if (status != AGENT_INACTIVE && status != AGENT_DEAD)
 			earliest = Min(earliest, now->wall + slot->beats.alive_mono - now->mono +
@@ -486,6 +489,11 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 	if (slot != NULL && facts->version > slot->facts.version)
 	{
 		SpinLockAcquire(&slot->mutex);
+		/* a claim may have come after the leases were taken back, before this commit */
+		if (slot->facts.incarnation != 0 &&
+			(slot->facts.incarnation != facts->incarnation ||
+			 (facts->wanted == WANTED_STOPPED && slot->facts.wanted != WANTED_STOPPED)))
+			slot->beats.orphans++;
 		if (slot->facts.incarnation != facts->incarnation)
 		{
 			slot->attached_pid = 0;

@@ -163,6 +163,7 @@ shmem_db(Oid database, Oid task_relid)
 		db->sweeper_wakes_at = 0;
 		db->swept_until = PG_INT64_MIN;
 		db->pass_planned = 0;
+		db->clock_gap = 0;
 		db->first_shelf = db->last_shelf = NO_SHELF;
 		SpinLockRelease(&db->mutex);
 		db->retired = false;
@@ -222,6 +223,8 @@ db_set_sweeper(DbState *db, Latch *latch)
 {
 	SpinLockAcquire(&db->mutex);
 	db->sweeper = latch;
+	if (latch == NULL)
+		db->pass_planned = 0;	/* nobody is late */
 	SpinLockRelease(&db->mutex);
 }
 
@@ -329,11 +332,9 @@ db_note_pass(DbState *db, const AinsTime *now)
 
 	SpinLockAcquire(&db->mutex);
 	if (db->pass_planned != 0)
-	{
-		int64		step = gap - db->clock_gap;
-
-		late = Max(now->mono - db->pass_planned, Max(step, -step));
-	}
+		late = now->mono - db->pass_planned;
+	if (db->clock_gap != 0)
+		late = Max(late, Max(gap - db->clock_gap, db->clock_gap - gap));
 	db->clock_gap = gap;
 	SpinLockRelease(&db->mutex);
 	return late;
@@ -350,7 +351,8 @@ db_shift_plans(int64 wall_us, int64 mono_us)
 		SpinLockAcquire(&db->mutex);
 		if (db->pass_planned != 0)
 			db->pass_planned += mono_us;
-		db->clock_gap += wall_us - mono_us;
+		if (db->clock_gap != 0)
+			db->clock_gap += wall_us - mono_us;
 		SpinLockRelease(&db->mutex);
 	}
 }

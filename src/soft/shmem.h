@@ -48,7 +48,7 @@ typedef struct DbState
 	TimestampTz swept_until;	/* no row with an earlier wake_at is unseen */
 	uint64		lowered;		/* how often that was lowered */
 	int64		pass_planned;	/* monotonic: when the sweeper meant to look; 0: never */
-	int64		clock_gap;		/* wall - monotonic at its last pass */
+	int64		clock_gap;		/* wall - monotonic at the last pass; 0: none */
 	DateADT		first_shelf;	/* the latest unbroken run of shelves */
 	DateADT		last_shelf;		/* NO_SHELF: ask the catalog */
 } DbState;

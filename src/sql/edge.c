@@ -33,12 +33,9 @@ refuse(const char *what, const char *why)
 			 errhint("See the function in docs/functions.md for what it takes.")));
 }
 
-/* Text and jsonb are measured before they are looked at. */
 static void
-check_size(FunctionCallInfo fcinfo, int arg, const char *what)
+check_bytes(Size size, const char *what)
 {
-	Size		size = toast_raw_datum_size(PG_GETARG_DATUM(arg));
-
 	if (size > (Size) ains_max_payload * 1024)
 		ereport(ERROR,
 				(errcode(AINS_LIMIT_EXCEEDED),
@@ -46,6 +43,13 @@ check_size(FunctionCallInfo fcinfo, int arg, const char *what)
 				 errdetail("It has %zu bytes; %d kB are allowed.", size, ains_max_payload),
 				 errhint("Keep large data elsewhere and pass a reference, or increase the setting \"%s\".",
 						 "ains.max_payload")));
+}
+
+/* Text, jsonb and arrays are measured before they are looked at. */
+static void
+check_size(FunctionCallInfo fcinfo, int arg, const char *what)
+{
+	check_bytes(toast_raw_datum_size(PG_GETARG_DATUM(arg)), what);
 }
 
 static void
@@ -308,19 +312,38 @@ edge_jsonb_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
 	return PG_GETARG_DATUM(arg);
 }
 
-/* A jsonb that must be an array of 1 to 10,000 elements. */
-Jsonb *
-edge_jsonb_array(Datum value, const char *what, int *count)
+/*
+ * The elements of a required jsonb array, 1 to 10,000 of them, as a jsonb[];
+ * each no larger than ains.max_payload.
+ */
+Datum
+edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count)
 {
-	Jsonb	   *array = DatumGetJsonbP(value);
+	Jsonb	   *array;
+	JsonbIterator *it;
+	JsonbValue	value;
+	Datum	   *elements;
+	int			n = 0;
 
+	require(fcinfo, arg, what);
+	array = PG_GETARG_JSONB_P(arg);
 	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
 		refuse(what, "It must be a JSON array.");
 	*count = JB_ROOT_COUNT(array);
 	if (*count < 1 || *count > AINS_MAX_BATCH)
 		refuse(what, psprintf("It has %d elements; 1 to %d are allowed.",
 							  *count, AINS_MAX_BATCH));
-	return array;
+	elements = palloc(*count * sizeof(Datum));
+	it = JsonbIteratorInit(&array->root);
+	(void) JsonbIteratorNext(&it, &value, true);	/* the array itself */
+	while (JsonbIteratorNext(&it, &value, true) == WJB_ELEM)
+	{
+		Jsonb	   *element = JsonbValueToJsonb(&value);
+
+		check_bytes(VARSIZE(element), psprintf("element %d of %s", n + 1, what));
+		elements[n++] = JsonbPGetDatum(element);
+	}
+	return PointerGetDatum(construct_array(elements, n, JSONBOID, -1, false, TYPALIGN_INT));
 }
 
 bool

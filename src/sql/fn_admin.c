@@ -84,7 +84,8 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid jitter"),
-					 errdetail("It must be between 0 and 1.")));
+					 errdetail("It must be between 0 and 1."),
+					 errhint("It is the part of a delay that may be taken off at random.")));
 		change.jitter = &jitter;
 	}
 	change.aging_interval = length_change(fcinfo, 7, "aging_interval", false, &aging);
@@ -265,13 +266,15 @@ test_clock_arg(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the test clock is off"),
+				 errdetail("The setting \"%s\" is off.", "ains.enable_test_clock"),
 				 errhint("It is for tests: set \"%s\" and restart the server.",
 						 "ains.enable_test_clock")));
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid interval"),
-				 errdetail("It must not be null.")));
+				 errdetail("It must not be null."),
+				 errhint("Say by how much to move the clock.")));
 	return DatumGetIntervalP(PG_GETARG_DATUM(0))->time +
 		(DatumGetIntervalP(PG_GETARG_DATUM(0))->day +
 		 DatumGetIntervalP(PG_GETARG_DATUM(0))->month * INT64CONST(30)) * USECS_PER_DAY;

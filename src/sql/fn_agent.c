@@ -76,7 +76,8 @@ ains_heartbeat(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid uptime_ms"),
-				 errdetail("It must not be negative.")));
+				 errdetail("It must not be negative."),
+				 errhint("Send the milliseconds since the agent started, or leave it out.")));
 	beat.metrics = edge_jsonb_or_null(fcinfo, 3, "metrics");
 	beat.activity = edge_text_or_null(fcinfo, 4, "activity");
 	beat.held = edge_ids(fcinfo, 5, "held", &beat.held_count);
@@ -172,7 +173,8 @@ ains_prune_agents(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid older_than"),
-				 errdetail("It must not be null.")));
+				 errdetail("It must not be null."),
+				 errhint("Leave it out for 60 minutes.")));
 	call_begin(&call);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	do

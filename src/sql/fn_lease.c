@@ -92,7 +92,8 @@ ains_checkpoint(PG_FUNCTION_ARGS)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid progress"),
-					 errdetail("It must be between 0 and 1.")));
+					 errdetail("It must be between 0 and 1."),
+					 errhint("It is the part that is done.")));
 	}
 	call_begin(&call);
 	PG_RETURN_TIMESTAMPTZ(lease_checkpoint(&call, task_id, token, state, progress));
@@ -125,7 +126,7 @@ ains_complete_batch(PG_FUNCTION_ARGS)
 	int			token_count;
 	int64	   *task_ids = edge_ids(fcinfo, 0, "task_ids", &count);
 	int64	   *tokens = edge_ids(fcinfo, 1, "lease_tokens", &token_count);
-	Datum		results = edge_jsonb_or_null(fcinfo, 2, "results");
+	Datum		results = 0;
 	int64	   *done;
 	int			done_count;
 
@@ -135,23 +136,25 @@ ains_complete_batch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid task_ids and lease_tokens"),
 				 errdetail("They have %d and %d elements; both need the same number, 1 to %d.",
-						   count, token_count, AINS_MAX_BATCH)));
-	if (results != 0)
+						   count, token_count, AINS_MAX_BATCH),
+				 errhint("Give the token of each task at its place.")));
+	if (!PG_ARGISNULL(2))
 	{
 		int			result_count;
 
-		(void) edge_jsonb_array(results, "results", &result_count);
+		results = edge_jsonb_elements(fcinfo, 2, "results", &result_count);
 		if (result_count != count)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("invalid results"),
 					 errdetail("It has %d elements, but there are %d tasks.",
-							   result_count, count)));
+							   result_count, count),
+					 errhint("Give one for each task, or none at all.")));
 	}
 
 	call_begin(&call);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	done = lease_complete_batch(&call, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), results,
+	done = lease_complete_batch(&call, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), results, count,
 								&done_count);
 	for (int i = 0; i < done_count; i++)
 		edge_put_int64(result->setResult, result->setDesc, done[i]);

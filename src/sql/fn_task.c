@@ -51,7 +51,8 @@ common_args(FunctionCallInfo fcinfo, NewTask *task)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid expires_at"),
-				 errdetail("It is not after run_at, so the task could never start.")));
+				 errdetail("It is not after run_at, so the task could never start."),
+				 errhint("Give a later expires_at or an earlier run_at.")));
 }
 
 /* enqueue(capability, payload, priority, run_at, max_attempts, timeout, expires_at,
@@ -78,24 +79,6 @@ ains_enqueue(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	PG_RETURN_INT64(task_enqueue(&call, &task, on_conflict));
-}
-
-/* The elements of a jsonb array as a jsonb[]. */
-static Datum
-jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count)
-{
-	Jsonb	   *array = edge_jsonb_array(edge_jsonb(fcinfo, arg, what), what, count);
-	JsonbIterator *it;
-	JsonbValue	value;
-	Datum	   *datums;
-	int			n = 0;
-
-	datums = palloc(*count * sizeof(Datum));
-	it = JsonbIteratorInit(&array->root);
-	(void) JsonbIteratorNext(&it, &value, true);	/* the array itself */
-	while (JsonbIteratorNext(&it, &value, true) == WJB_ELEM)
-		datums[n++] = JsonbPGetDatum(JsonbValueToJsonb(&value));
-	return PointerGetDatum(construct_array(datums, n, JSONBOID, -1, false, TYPALIGN_INT));
 }
 
 static void
@@ -126,7 +109,7 @@ ains_enqueue_batch(PG_FUNCTION_ARGS)
 	int64	   *task_ids;
 
 	common_args(fcinfo, &common);
-	payloads = jsonb_elements(fcinfo, 1, "payloads", &count);
+	payloads = edge_jsonb_elements(fcinfo, 1, "payloads", &count);
 	edge_not_yet(fcinfo, 7, "run_id");
 	priorities = edge_int32s(fcinfo, 8, "priorities", AINS_MIN_PRIORITY, AINS_MAX_PRIORITY, &given);
 	if (priorities != NULL)

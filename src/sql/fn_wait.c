@@ -30,6 +30,7 @@
 
 #include "clock.h"
 #include "core/agent.h"
+#include "core/lease.h"
 #include "core/task.h"
 #include "policy.h"
 #include "query.h"
@@ -40,7 +41,8 @@
 #include "store/history_store.h"
 
 /*
- * A sleeper opens its eyes this often: to beat, and to glance at shared memory
+ * A sleeper opens its eyes this often, or more often if its agent may not be
+ * silent for so long: to beat, and to glance at shared memory
  * in case that who was woken for a task did not claim it.
  */
 #define GLANCE_MS		1000
@@ -77,6 +79,7 @@ typedef struct Wait
 	const char *agent_id;		/* kept alive meanwhile; NULL: none */
 	int32	   *lanes;			/* where tasks would come from */
 	int			lane_count;
+	int64		glance_ms;
 } Wait;
 
 /*
@@ -103,7 +106,7 @@ sleep_until(const Wait *wait, int64 until)
 			events |= WL_SOCKET_CLOSED;
 		}
 		happened = WaitLatchOrSocket(MyLatch, events, sock,
-									 Min(GLANCE_MS, (until - now.mono) / 1000 + 1),
+									 Min(wait->glance_ms, (until - now.mono) / 1000 + 1),
 									 compat_wait_event("AinsWait", &wait_event));
 		if (happened & WL_SOCKET_CLOSED)
 		{
@@ -135,10 +138,11 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	agent_require(call, wait->agent_id, 0, &agent);
 	agent_require_accepting(&agent);
 	(void) roster_beat(call->db, wait->agent_id, &call->now, &after_beat);
+	wait->glance_ms = Min(GLANCE_MS, roster_timeout(&agent.facts) / 3000);
 	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
 	wait->lanes = agent_lane_ids(lanes, wait->lane_count);
 	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
-	return ready_peek(call->db, wait->lanes, wait->lane_count);
+	return lease_claimable(call, wait->lanes, wait->lane_count);
 }
 
 static Datum
@@ -220,7 +224,7 @@ Datum
 ains_wait_for_result(PG_FUNCTION_ARGS)
 {
 	Call		call;
-	Wait		wait = {0};
+	Wait		wait = {.glance_ms = GLANCE_MS};
 	int64		task_id = edge_id(fcinfo, 0, "task_id");
 	int64		timeout = edge_length_or(fcinfo, 1, "timeout", 0, 30 * USECS_PER_SEC);
 	MemoryContext outer = CurrentMemoryContext;

@@ -60,11 +60,25 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 	return done;
 }
 
+static BatchItem *
+read_items(QueryCall *q, int *count)
+{
+	BatchItem  *items = MemoryContextAlloc(q->caller, Max(q->count, 1) * sizeof(BatchItem));
+
+	for (uint64 i = 0; i < q->count; i++)
+	{
+		items[i].n = query_int64(q, i, 1);
+		items[i].task_id = query_int64(q, i, 2);
+		items[i].agent_id = query_isnull(q, i, 3) ? NULL : query_text_copy(q, i, 3);
+	}
+	*count = q->count;
+	return items;
+}
+
 /*
- * The same for many, given as bigint[] and a jsonb array of results (or 0):
- * those that cannot be completed, or whose agent's owner `role` is no member
- * of, are left out. Returns the others in input order, and those that the same
- * token had completed before.
+ * The same for many, given as bigint[] and a jsonb[] of results (or 0): those
+ * that cannot be completed, or whose agent's owner `role` is no member of, are
+ * left out. Returns the others in input order.
  */
 BatchItem *
 history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid role,
@@ -72,32 +86,24 @@ history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid ro
 {
 	static SavedQuery complete = {
 		"WITH item AS MATERIALIZED ("
-		" SELECT i.task_id, i.lease_token, min(i.n) AS n FROM ROWS FROM (unnest($1), unnest($2))"
-		"   WITH ORDINALITY AS i (task_id, lease_token, n)"
-		"  GROUP BY i.task_id, i.lease_token ORDER BY i.task_id),"
+		" SELECT DISTINCT ON (i.task_id, i.lease_token) i.*"
+		"  FROM ROWS FROM (unnest($1), unnest($2), unnest($3))"
+		"   WITH ORDINALITY AS i (task_id, lease_token, result, n)"
+		"  ORDER BY i.task_id, i.lease_token, i.n),"
 		" gone AS ("
 		" DELETE FROM ains.task t USING item i, ains.agent a"
 		"  WHERE t.task_id = i.task_id AND t.lease_token = i.lease_token AND t.status = 'ACTIVE'"
 		"   AND t.cancel_requested_at IS NULL AND a.agent_id = t.agent_id"
 		"   AND pg_has_role($4, a.owner::oid, 'USAGE')"
-		"  RETURNING t.*, i.n),"
+		"  RETURNING t.*, i.n, i.result),"
 		" kept AS ("
 		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
 		"  attempt, result)"
-		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3 -> (n - 1)::integer"
-		"  FROM gone"
+		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, result FROM gone"
 		"  WHERE (SELECT c.keep_history FROM ains.capability c"
-		"   WHERE c.capability = gone.capability)),"
-		" before AS ("
-		" SELECT i.task_id, i.n FROM item i WHERE EXISTS ("
-		"  SELECT FROM ains.task_history h JOIN ains.agent a USING (agent_id)"
-		"   WHERE h.task_id = i.task_id AND h.lease_token = i.lease_token"
-		"    AND h.status = 'COMPLETED' AND pg_has_role($4, a.owner::oid, 'USAGE'))"
-		"   AND NOT EXISTS (SELECT FROM gone g WHERE g.task_id = i.task_id))"
-		" SELECT task_id, agent_id FROM ("
-		"  SELECT task_id, agent_id, n FROM gone UNION ALL SELECT task_id, NULL, n FROM before) u"
-		" ORDER BY n",
-	6, {INT8ARRAYOID, INT8ARRAYOID, JSONBOID, OIDOID, TIMESTAMPTZOID, DATEOID}};
+		"   WHERE c.capability = gone.capability))"
+		" SELECT n, task_id, agent_id FROM gone ORDER BY n",
+	6, {INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID, OIDOID, TIMESTAMPTZOID, DATEOID}};
 	QueryCall	q;
 	BatchItem  *items;
 
@@ -109,13 +115,32 @@ history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid ro
 	query_arg_time(&q, now);
 	query_arg(&q, DateADTGetDatum(shelf));
 	query_run(&q);
-	items = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(BatchItem));
-	for (uint64 i = 0; i < q.count; i++)
-	{
-		items[i].task_id = query_int64(&q, i, 1);
-		items[i].agent_id = query_text_copy(&q, i, 2);
-	}
-	*count = q.count;
+	items = read_items(&q, count);
+	query_end(&q);
+	return items;
+}
+
+/* Those of the tasks that the same token has completed, in input order. */
+BatchItem *
+history_store_completed_before(Datum task_ids, Datum tokens, Oid role, int *count)
+{
+	static SavedQuery find = {
+		"SELECT min(i.n), i.task_id, NULL::text FROM ROWS FROM (unnest($1), unnest($2))"
+		"  WITH ORDINALITY AS i (task_id, lease_token, n), ains.task_history h, ains.agent a"
+		" WHERE h.task_id = i.task_id AND h.lease_token = i.lease_token"
+		"  AND h.status = 'COMPLETED' AND a.agent_id = h.agent_id"
+		"  AND pg_has_role($3, a.owner::oid, 'USAGE')"
+		" GROUP BY i.task_id ORDER BY 1",
+	3, {INT8ARRAYOID, INT8ARRAYOID, OIDOID}};
+	QueryCall	q;
+	BatchItem  *items;
+
+	query_begin(&q, &find);
+	query_arg(&q, task_ids);
+	query_arg(&q, tokens);
+	query_arg_oid(&q, role);
+	query_run(&q);
+	items = read_items(&q, count);
 	query_end(&q);
 	return items;
 }

@@ -25,6 +25,7 @@ typedef struct Finish
 /* One of a batch; agent_id is NULL if it had been completed before. */
 typedef struct BatchItem
 {
+	int64		n;				/* its place, from 1 */
 	int64		task_id;
 	char	   *agent_id;
 } BatchItem;
@@ -51,6 +52,8 @@ extern bool history_store_complete(int64 task_id, int64 lease_token, Datum resul
 extern BatchItem *history_store_complete_batch(Datum task_ids, Datum tokens, Datum results,
 											   Oid role, TimestampTz now, DateADT shelf,
 											   int *count);
+extern BatchItem *history_store_completed_before(Datum task_ids, Datum tokens, Oid role,
+												 int *count);
 extern void history_store_finish(int64 task_id, const Finish *finish);
 extern bool history_store_find(int64 task_id, HistoryRow *row);
 extern bool history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull);

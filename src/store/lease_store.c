@@ -53,7 +53,8 @@ lease_store_table_is_free(Oid task_relid)
 }
 
 /*
- * Makes the task of a ready key ACTIVE, if its row is still what the key says
+ * Makes the task of a ready key ACTIVE, if its row is still what the key says,
+ * has known no greater token,
  * and nobody has it locked; false, and nothing changed, if not. The row is
  * locked by its primary key alone and looked at afterwards, so that it is known
  * what may be locked; by its ctid, which spares a second way down an index. (A
@@ -70,7 +71,8 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 		"  wake_at = least($8 + $7, $8 + coalesce(t.timeout, $9))"
 		" FROM (SELECT ctid FROM ains.task WHERE task_id = $1 FOR UPDATE SKIP LOCKED) free"
 		" WHERE t.ctid = free.ctid AND t.status = 'PENDING' AND t.lane_id = $2"
-		"  AND t.rank = $3 AND (t.expires_at IS NULL OR t.expires_at > $8 OR t.attempt > 0)"
+		"  AND t.rank = $3 AND (t.lease_token IS NULL OR t.lease_token < $6)"
+		"  AND (t.expires_at IS NULL OR t.expires_at > $8 OR t.attempt > 0)"
 		" RETURNING t.capability, t.payload, t.priority, t.attempt, t.max_attempts,"
 		"  t.lease_expires_at, t.checkpoint, t.deadline, t.metadata",
 		9, {INT8OID, INT4OID, INT8OID, TEXTOID, INT8OID, INT8OID, INTERVALOID,
