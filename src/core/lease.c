@@ -24,7 +24,7 @@
 #include "soft/token.h"
 #include "store/history_store.h"
 
-/* A claim that met so many keys of no use returns what it has. */
+/* A claim that met so many tasks somebody has locked returns what it has. */
 #define MAX_DROPS	64
 
 /* The calls whose repetition is answered instead of refused. */
@@ -47,19 +47,22 @@ fits(Call *call, const TaskRow *task, ReadyKey key)
 /*
  * The row of a popped key did not fit: it is gone, changed, or locked, and
  * whoever changed or locked it pushes its key. Unless we have it locked by now,
- * having followed it to a version that is PENDING again: then we do.
+ * having followed it to a version that is PENDING again: then we do. Returns
+ * whether somebody is in the way; if not, the key was only out of date.
  */
-static void
-drop_key(Call *call, int32 lane_id, ReadyKey key)
+static bool
+drop_key(Call *call, ReadyKey key)
 {
 	TaskRow		task;
 
 	effects_reserve(1);
 	if (!task_store_lock_free(key.task_id, &task))
-		return;
+		return task_store_find(key.task_id, &task) && fits(call, &task, key);
 	key.rank = task.rank;		/* it may have changed */
-	if (fits(call, &task, key))
-		task_note_locked(call, &task);
+	if (!fits(call, &task, key))
+		return false;
+	task_note_locked(call, &task);
+	return true;
 }
 
 /*
@@ -71,7 +74,7 @@ lease_claimable(Call *call, const int32 *lane_ids, int lane_count)
 {
 	ReadyKey	head;
 
-	for (int drops = 0; drops < MAX_DROPS; drops++)
+	for (int drops = 0; drops < MAX_DROPS;)
 	{
 		PoppedKey	popped;
 		TaskRow		task;
@@ -84,7 +87,7 @@ lease_claimable(Call *call, const int32 *lane_ids, int lane_count)
 		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
 			return false;
 		if (ready_key_compare(popped.key, head) == 0)
-			drop_key(call, lane_ids[popped.lane], popped.key);
+			drops += drop_key(call, popped.key) ? 1 : 0;
 		else
 			ready_push(call->db, lane_ids[popped.lane], popped.key);
 		CHECK_FOR_INTERRUPTS();
@@ -157,8 +160,8 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 		else
 		{
 			effect_ready_not(call->db, lane_ids[popped.lane], popped.key);
-			drop_key(call, lane_ids[popped.lane], popped.key);
-			drops += mine ? 0 : 1;
+			if (drop_key(call, popped.key) && !mine)
+				drops++;
 		}
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -149,6 +149,7 @@ expire(Call *call, const TaskRow *task)
 		.keep = capability_restore(call, task->capability)->keep_history};
 
 	history_store_finish(task->task_id, &finish);
+	task_note_changed(call, task);
 	effect_finished(call->db, task->task_id);
 }
 

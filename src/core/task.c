@@ -61,6 +61,14 @@ task_note_locked(Call *call, const TaskRow *task)
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_END);
 }
 
+/* The row that was noted so has changed its key since, or is no longer PENDING. */
+void
+task_note_changed(Call *call, const TaskRow *task)
+{
+	if (task->status == TASK_PENDING)
+		effect_ready_changed(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id});
+}
+
 pg_noreturn static void
 refuse_duplicate(const char *capability, const char *unique_key)
 {
@@ -258,6 +266,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	finish.keep = capability_restore(call, task.capability)->keep_history;
 	finish.attempt = task.attempt;
 	history_store_finish(task_id, &finish);
+	task_note_changed(call, &task);
 	effect_finished(call->db, task_id);
 	return TASK_CANCELLED;
 }
@@ -316,6 +325,7 @@ task_set_priority(Call *call, int64 task_id, int32 priority)
 	lock_live(call, task_id, "change the priority of", &task);
 	aging_interval = capability_restore(call, task.capability)->aging_interval;
 	/* run_at moves with retries, the rank does not: shift it by the difference */
+	task_note_changed(call, &task);
 	task.rank += (task.priority - priority) * aging_interval;
 	task_store_set_rank(task_id, priority, task.rank);
 	if (task.status == TASK_PENDING)

@@ -25,6 +25,7 @@ extern TaskStatus task_cancel(Call *call, int64 task_id, const char *reason);
 extern void task_retry(Call *call, int64 task_id);
 extern void task_set_priority(Call *call, int64 task_id, int32 priority);
 extern void task_note_locked(Call *call, const TaskRow *task);
+extern void task_note_changed(Call *call, const TaskRow *task);
 extern void task_require_visible(Call *call, int64 task_id, Oid enqueued_by,
 								 const char *agent_id);
 pg_noreturn extern void task_refuse_unknown(int64 task_id);

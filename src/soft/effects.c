@@ -128,7 +128,10 @@ apply(const Effect *effect)
 			db_set_shelves(db, effect->shelves.first, effect->shelves.last);
 			break;
 		case EFFECT_READY:
-			ready_push(db, effect->lane.id, effect->lane.key);
+			if (effect->when == ON_END)
+				ready_push_back(db, effect->lane.id, effect->lane.key);
+			else
+				ready_push(db, effect->lane.id, effect->lane.key);
 			break;
 		case EFFECT_LOWER:
 			ready_lower(db, effect->lane.id, effect->lane.key);
@@ -448,6 +451,28 @@ effect_lower(DbState *db, int32 lane_id, ReadyKey key)
 	}
 	else if (ready_key_compare(key, effect->lane.key) < 0)
 		effect->lane.key = key;
+}
+
+/*
+ * The row of a key that was just registered ON_END has another key, or none,
+ * from now on: the old one is right only after an abort.
+ */
+void
+effect_ready_changed(DbState *db, int32 lane_id, ReadyKey key)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	for (int i = effect_count - 1; i >= 0 && effects[i].level == level; i--)
+	{
+		Effect	   *effect = &effects[i];
+
+		if (effect->kind == EFFECT_READY && effect->db == db && effect->lane.id == lane_id &&
+			effect->when == ON_END && ready_key_compare(effect->lane.key, key) == 0)
+		{
+			effect->when = ON_ABORT;
+			return;
+		}
+	}
 }
 
 /*

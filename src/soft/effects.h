@@ -59,6 +59,7 @@ extern void effect_ready(DbState *db, int32 lane_id, ReadyKey key, EffectWhen wh
 extern void effect_lower(DbState *db, int32 lane_id, ReadyKey key);
 extern PoppedKey *effects_own_ready(DbState *db, const int32 *lanes, int lane_count,
 									int *count);
+extern void effect_ready_changed(DbState *db, int32 lane_id, ReadyKey key);
 extern void effect_ready_not(DbState *db, int32 lane_id, ReadyKey key);
 
 /* What this transaction will do to an agent, if anything. */

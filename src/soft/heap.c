@@ -155,6 +155,16 @@ heap_drop_from(Heap *heap, ReadyKey bound)
 		remove_at(heap, largest_at(heap));
 }
 
+/* Whether the key is there; looks at all of them. */
+bool
+heap_contains(const Heap *heap, ReadyKey key)
+{
+	for (int32 i = 0; i < heap->count; i++)
+		if (ready_key_compare(heap->keys[i], key) == 0)
+			return true;
+	return false;
+}
+
 /* Whether every key is where it belongs; for tests. */
 bool
 heap_is_valid(const Heap *heap)

@@ -36,6 +36,7 @@ extern ReadyKey heap_smallest(const Heap *heap);
 extern ReadyKey heap_largest(const Heap *heap);
 extern ReadyKey heap_take_smallest(Heap *heap);
 extern void heap_drop_from(Heap *heap, ReadyKey bound);
+extern bool heap_contains(const Heap *heap, ReadyKey key);
 extern bool heap_is_valid(const Heap *heap);
 
 #endif							/* AINS_HEAP_H */

@@ -232,9 +232,8 @@ push(Lane *lane, ReadyKey key)
 	heap_add(&lane->heap, key);
 }
 
-/* A transaction ended: the row of this key is PENDING and not locked by it. */
-void
-ready_push(DbState *db, int32 lane_id, ReadyKey key)
+static void
+push_to_lane(DbState *db, int32 lane_id, ReadyKey key, bool may_be_there)
 {
 	Lane	   *lane;
 
@@ -243,10 +242,25 @@ ready_push(DbState *db, int32 lane_id, ReadyKey key)
 	if (lane != NULL)
 	{
 		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
-		push(lane, key);
+		if (!may_be_there || !heap_contains(&lane->heap, key))
+			push(lane, key);
 		LWLockRelease(lock_of(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
+}
+
+/* A transaction made the row of this key PENDING, or popped it and gave up. */
+void
+ready_push(DbState *db, int32 lane_id, ReadyKey key)
+{
+	push_to_lane(db, lane_id, key, false);
+}
+
+/* It had the row locked: somebody may have popped the key meanwhile. */
+void
+ready_push_back(DbState *db, int32 lane_id, ReadyKey key)
+{
+	push_to_lane(db, lane_id, key, true);
 }
 
 /* Likewise for keys from this one on, which need not be known one by one. */

@@ -39,6 +39,7 @@ extern void ready_forget_db(int db_number);
 
 /* For effects.c: these cannot fail. */
 extern void ready_push(DbState *db, int32 lane_id, ReadyKey key);
+extern void ready_push_back(DbState *db, int32 lane_id, ReadyKey key);
 extern void ready_lower(DbState *db, int32 lane_id, ReadyKey key);
 
 /* Reads shared memory only. */
