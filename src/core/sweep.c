@@ -352,6 +352,7 @@ sweep_pass(Call *call, SweepCounts *counts)
 	for (int i = 0; i < sweep_step_count; i++)
 		while (sweep_steps[i].run(call, counts))
 			CHECK_FOR_INTERRUPTS();
+	db_plan_pass_by_hand(call->db, &call->now, ains_audit_interval * USECS_PER_SEC);
 	/* what was left, because somebody had it locked, is the sweeper's again */
 	db_wake_now(call->db);
 }

@@ -162,7 +162,7 @@ shmem_db(Oid database, Oid task_relid)
 		SpinLockAcquire(&db->mutex);
 		db->sweeper_wakes_at = 0;
 		db->swept_until = PG_INT64_MIN;
-		db->pass_planned = 0;
+		db->pass_began = db->pass_planned = 0;
 		db->clock_gap = 0;
 		db->first_shelf = db->last_shelf = NO_SHELF;
 		SpinLockRelease(&db->mutex);
@@ -321,6 +321,25 @@ db_plan_pass(DbState *db, int64 mono)
 }
 
 /*
+ * A sweep by hand is over. Where no sweeper runs, somebody calls them at some
+ * interval, which is not known: as long as the last one, but at least `usual`
+ * microseconds. So one that comes later than that finds itself late once.
+ */
+void
+db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual)
+{
+	SpinLockAcquire(&db->mutex);
+	if (db->sweeper == NULL)
+	{
+		if (db->pass_began != 0)
+			usual = Max(usual, now->mono - db->pass_began);
+		db->pass_planned = now->mono + usual;
+		db->pass_began = now->mono;
+	}
+	SpinLockRelease(&db->mutex);
+}
+
+/*
  * A pass of the sweeper begins: by how many microseconds it is too late, or by
  * how many the wall clock was stepped since the last pass, whichever is more.
  */
@@ -351,6 +370,8 @@ db_shift_plans(int64 wall_us, int64 mono_us)
 		SpinLockAcquire(&db->mutex);
 		if (db->pass_planned != 0)
 			db->pass_planned += mono_us;
+		if (db->pass_began != 0)
+			db->pass_began += mono_us;
 		if (db->clock_gap != 0)
 			db->clock_gap += wall_us - mono_us;
 		SpinLockRelease(&db->mutex);

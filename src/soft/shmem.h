@@ -47,7 +47,8 @@ typedef struct DbState
 	TimestampTz sweeper_wakes_at;	/* when it will look by itself */
 	TimestampTz swept_until;	/* no row with an earlier wake_at is unseen */
 	uint64		lowered;		/* how often that was lowered */
-	int64		pass_planned;	/* monotonic: when the sweeper meant to look; 0: never */
+	int64		pass_began;		/* monotonic: the last sweep; 0: none */
+	int64		pass_planned;	/* monotonic: when the next was due; 0: not known */
 	int64		clock_gap;		/* wall - monotonic at the last pass; 0: none */
 	DateADT		first_shelf;	/* the latest unbroken run of shelves */
 	DateADT		last_shelf;		/* NO_SHELF: ask the catalog */
@@ -86,6 +87,7 @@ extern TimestampTz db_read_unswept(DbState *db, uint64 *lowered);
 extern void db_raise_swept(DbState *db, TimestampTz until, uint64 lowered);
 extern void db_wake_all(void);
 extern void db_plan_pass(DbState *db, int64 mono);
+extern void db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
