@@ -56,11 +56,6 @@ CALL t.refused($$SELECT * FROM ains.enqueue_batch('work', jsonb_build_array(1, r
 -- the limit is for one payload, not for all of them
 SELECT count(*) FROM ains.enqueue_batch('work', (SELECT jsonb_agg(repeat('x', 100)) FROM generate_series(1, 100) n));
 RESET ains.max_payload;
--- as many as allowed, in order
-CREATE TABLE t.ids AS
-SELECT * FROM ains.enqueue_batch('many', (SELECT jsonb_agg(n) FROM generate_series(1, 10000) n)) WITH ORDINALITY AS x (task_id, n);
-SELECT count(*), bool_and(payload = to_jsonb(n)) AS in_order FROM t.ids JOIN ains.task USING (task_id);
-
 -- complete_batch: the ids completed; what cannot be is left out, the rest stands
 SELECT agent_id FROM ains.register_agent('a', capabilities => '{cb}');
 SELECT agent_id FROM ains.register_agent('b', capabilities => '{cb}');
@@ -116,17 +111,3 @@ SELECT b - :first + 1 AS completed FROM ains.complete_batch(ARRAY[:first + 2, :f
     ARRAY[t.token(:first + 2), t.token(:first + 5)]) b;
 RESET ROLE;
 SELECT task_id - :first + 1 AS n, status, agent_id FROM ains.task_info WHERE capability = 'cb' ORDER BY 1;
--- a whole batch of ten thousand
-SELECT agent_id FROM ains.register_agent('m', capabilities => '{many}');
-DO $$
-BEGIN
-    FOR i IN 1 .. 10 LOOP
-        PERFORM * FROM ains.claim('m', 1000);
-    END LOOP;
-END
-$$;
-SELECT active_tasks FROM ains.heartbeat('m');
-SELECT count(*) FROM ains.complete_batch(ARRAY(SELECT task_id FROM ains.task WHERE agent_id = 'm' ORDER BY task_id),
-    ARRAY(SELECT lease_token FROM ains.task WHERE agent_id = 'm' ORDER BY task_id));
-SELECT active_tasks FROM ains.heartbeat('m');
-SELECT status, count(*) FROM ains.task_info WHERE capability = 'many' GROUP BY 1;

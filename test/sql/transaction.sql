@@ -144,24 +144,3 @@ SELECT ains.pause('x');
 PREPARE TRANSACTION 'p4';
 \echo :LAST_ERROR_SQLSTATE
 SELECT t.state() = :'before' AS nothing_changed;
-
--- many effects in one transaction, kept and thrown away
-BEGIN;
-SELECT count(*) FROM ains.enqueue_batch('x', (SELECT jsonb_agg(n) FROM generate_series(1, 10000) n));
-SELECT count(ains.enqueue('x')) FROM generate_series(1, 3000);
-DO $$
-BEGIN
-    FOR i IN 1 .. 300 LOOP
-        BEGIN
-            PERFORM * FROM ains.claim('a', 5);
-            IF i % 2 = 0 THEN
-                RAISE EXCEPTION 'undo' USING ERRCODE = 'TT001';
-            END IF;
-        EXCEPTION WHEN SQLSTATE 'TT001' THEN
-            NULL;
-        END;
-    END LOOP;
-END
-$$;
-COMMIT;
-SELECT active_tasks = (SELECT count(*) FROM ains.task WHERE agent_id = 'a' AND status = 'ACTIVE') AS agreed FROM ains.heartbeat('a');
