@@ -40,7 +40,10 @@ for _var in "${!PG@}"; do
 	[[ $_var == PG_* || $_var == PGXS ]] || unset "$_var"
 done
 unset _var MAKEFLAGS MFLAGS MAKELEVEL	# nor are we part of the caller's make
-export LC_ALL=C.UTF-8 LANGUAGE=''
+# PostgreSQL's TAP framework drops LC_ALL, and the rest of the locale decides
+# then; a fresh machine has none, which would mean databases in SQL_ASCII.
+unset "${!LC_@}"
+export LC_ALL=C.UTF-8 LANG=C.UTF-8 LANGUAGE=''
 
 SCRATCH=''				# our temporary directory
 SERVER_USER=''

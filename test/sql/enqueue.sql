@@ -11,7 +11,7 @@ SELECT ains.enqueue('work') AS task_id;
 \x on
 SELECT task_id, capability, status, priority, effective_priority BETWEEN 5 AND 5.1 AS effective_priority,
        attempt, max_attempts, run_at = created_at AS due_at_once, t.about(created_at, '0') AS now,
-       expires_at, enqueued_by, agent_id, lease_token, claimed_at, lease_expires_at, deadline, timeout,
+       expires_at, pg_get_userbyid(enqueued_by) = current_user AS enqueued_by, agent_id, lease_token, claimed_at, lease_expires_at, deadline, timeout,
        cancel_requested_at, cancel_reason, unique_key, progress, error, finished_at, payload, metadata,
        checkpoint, result, usage
   FROM ains.get_task(1);
