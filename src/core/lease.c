@@ -236,8 +236,9 @@ explain_refusal(Call *call, int64 task_id, int64 token, Ending ending)
 		case ENDING_FAIL:
 		case ENDING_RELEASE:
 			ended = history_store_find_attempt(task_id, token, &attempt);
-			if (ended && (strcmp(attempt.outcome, "failed") == 0 ||
-						  strcmp(attempt.outcome, "cancelled") == 0))
+			/* either of them ends a task that was to be cancelled */
+			if (ended && (strcmp(attempt.outcome, "cancelled") == 0 ||
+						  (ending == ENDING_FAIL && strcmp(attempt.outcome, "failed") == 0)))
 			{
 				agent_require_owner(call, agent_id);
 				return attempt.next_status;
@@ -317,12 +318,12 @@ lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage
 
 /*
  * Completes those of the tasks that can be; returns their ids in input order,
- * including those that were completed by the same token before. Arrays are
- * bigint[], results a jsonb[] or 0.
+ * including those that were completed by the same token before. task_ids (the
+ * same as ids) and tokens are bigint[], results a jsonb[] or 0.
  */
 int64 *
-lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, int asked,
-					 int *count)
+lease_complete_batch(Call *call, const int64 *ids, Datum task_ids, Datum tokens,
+					 Datum results, int asked, int *count)
 {
 	int64	   *by_place = palloc0(asked * sizeof(int64));
 	int64	   *done = palloc(asked * sizeof(int64));
@@ -339,6 +340,14 @@ lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results, in
 	}
 	if (found < asked)
 	{
+		/* it may have locked a later version of what it did not complete */
+		for (int i = 0; i < asked; i++)
+		{
+			TaskRow		task;
+
+			if (by_place[i] == 0 && task_store_find(ids[i], &task))
+				task_note_locked(call, &task);
+		}
 		/* a statement of its own sees what the first one may have waited for */
 		items = history_store_completed_before(task_ids, tokens, call->role, &found);
 		for (int i = 0; i < found; i++)

@@ -37,8 +37,8 @@ extern TimestampTz lease_extend(Call *call, int64 task_id, int64 token, int64 le
 extern TimestampTz lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state,
 									float4 progress);
 extern void lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage);
-extern int64 *lease_complete_batch(Call *call, Datum task_ids, Datum tokens, Datum results,
-								   int asked, int *count);
+extern int64 *lease_complete_batch(Call *call, const int64 *ids, Datum task_ids, Datum tokens,
+								   Datum results, int asked, int *count);
 extern TaskStatus lease_fail(Call *call, int64 task_id, int64 token, const char *error,
 							 Retryable retryable, int64 retry_after);
 extern void lease_release(Call *call, int64 task_id, int64 token, int64 delay);

@@ -258,9 +258,10 @@ static struct
 }			suspects;
 
 /*
- * Compares the ready set with the table, and pushes what it lacks: whatever
- * the cause, a task is delayed by this interval at most. A key that lacks
- * twice in a row and is not locked was lost, and counts as drift.
+ * Compares the ready set with the table. A key that is missing once may be in
+ * motion; one that is missing twice in a row and not locked was lost: it counts
+ * as drift, and is pushed. So whatever the cause, a task is delayed by two of
+ * these intervals at most.
  */
 static bool
 audit_ready_set(Call *call, SweepCounts *counts)
@@ -288,9 +289,7 @@ audit_ready_set(Call *call, SweepCounts *counts)
 				again = suspects.keys[k].task_id == missing[j].task_id &&
 					suspects.keys[k].rank == missing[j].rank;
 			effects_reserve(1);
-			if (!again)
-				ready_push(call->db, lane_ids[i], missing[j]);
-			else if (task_store_lock_free(missing[j].task_id, &task))
+			if (again && task_store_lock_free(missing[j].task_id, &task))
 			{
 				task_note_locked(call, &task);
 				if (task.status == TASK_PENDING && task.rank == missing[j].rank)
@@ -395,6 +394,6 @@ sweep_next(Call *call)
 		next = call->now.wall + LOCKED_RETRY;
 	nap = Min(next - call->now.wall, ains_sweep_max_nap * INT64CONST(1000));
 	nap = Min(nap, Max(upkeep_due - call->now.mono, 0));
-	db_plan_pass(call->db, call->now.mono + nap);
+	db_plan_pass(call->db, nap);
 	return call->now.wall + nap;
 }

@@ -155,6 +155,21 @@ heap_drop_from(Heap *heap, ReadyKey bound)
 		remove_at(heap, largest_at(heap));
 }
 
+/* The order of keys, for qsort and bsearch. */
+int
+heap_order(const void *a, const void *b)
+{
+	return ready_key_compare(*(const ReadyKey *) a, *(const ReadyKey *) b);
+}
+
+/* Copies the keys, in no order; returns how many. */
+int
+heap_copy(const Heap *heap, ReadyKey *copy)
+{
+	memcpy(copy, heap->keys, heap->count * sizeof(ReadyKey));
+	return heap->count;
+}
+
 /* Whether the key is there; looks at all of them. */
 bool
 heap_contains(const Heap *heap, ReadyKey key)

@@ -36,6 +36,8 @@ extern ReadyKey heap_smallest(const Heap *heap);
 extern ReadyKey heap_largest(const Heap *heap);
 extern ReadyKey heap_take_smallest(Heap *heap);
 extern void heap_drop_from(Heap *heap, ReadyKey bound);
+extern int	heap_order(const void *a, const void *b);
+extern int	heap_copy(const Heap *heap, ReadyKey *copy);
 extern bool heap_contains(const Heap *heap, ReadyKey key);
 extern bool heap_is_valid(const Heap *heap);
 

@@ -65,14 +65,18 @@ lane_stride(void)
 	return MAXALIGN(offsetof(Lane, heap) + HEAP_SIZE(ains_ready_set_size));
 }
 
+static Size
+lanes_size(void)
+{
+	return add_size(MAXALIGN(sizeof(Lanes)), mul_size(ains_max_lanes, lane_stride()));
+}
+
 /* Bytes to request, with the locks of the lanes. */
 Size
 ready_size(void)
 {
 	RequestNamedLWLockTranche("ains_lane", ains_max_lanes);
-	return add_size(add_size(MAXALIGN(sizeof(Lanes)),
-							 mul_size(ains_max_lanes, lane_stride())),
-					hash_estimate_size(ains_max_lanes, sizeof(LaneEntry)));
+	return add_size(lanes_size(), hash_estimate_size(ains_max_lanes, sizeof(LaneEntry)));
 }
 
 static inline Lane *
@@ -96,9 +100,7 @@ ready_shmem_init(void)
 	lane_locks = GetNamedLWLockTranche("ains_lane");
 	lane_index = ShmemInitHash("ains lane index", ains_max_lanes, ains_max_lanes, &ctl,
 							   HASH_ELEM | HASH_BLOBS);
-	lanes = ShmemInitStruct("ains lanes",
-							add_size(MAXALIGN(sizeof(Lanes)),
-									 mul_size(ains_max_lanes, lane_stride())), &found);
+	lanes = ShmemInitStruct("ains lanes", lanes_size(), &found);
 	if (found)
 		return;
 	lanes->count = ains_max_lanes;
@@ -280,7 +282,7 @@ ready_lower(DbState *db, int32 lane_id, ReadyKey key)
 	LWLockRelease(shmem_lock(LOCK_LANES));
 }
 
-/* Forgets the keys of all lanes of a database: the index is asked again. */
+/* Forgets the keys of all lanes: the index is asked again. */
 void
 ready_reset(DbState *db)
 {
@@ -305,6 +307,8 @@ typedef struct Refill
 	int32		lane_id;
 	int32		room;			/* keys to read */
 	ReadyKey	horizon;		/* what it found out; its start if it failed */
+	bool		any;			/* it found keys: */
+	ReadyKey	first;			/* the first of them */
 } Refill;
 
 /* Ends a refill. A lane that is being refilled keeps its memory. */
@@ -350,6 +354,9 @@ run_refill(Refill *refill)
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 
+	refill->any = count > 0;
+	if (refill->any)
+		refill->first = keys[0];
 	if (count < refill->room)
 		refill->horizon = READY_KEY_MAX;
 	else
@@ -389,15 +396,17 @@ wait_for_refill(DbState *db, int32 lane_id)
 /*
  * Moves the horizon of a lane up, by reading the index from there on; false if
  * somebody else does it. The flag is up before the snapshot is taken, so a
- * commit that the snapshot misses pushes its key whatever the horizon.
+ * commit that the snapshot misses pushes its key whatever the horizon. *any
+ * and *first tell what it read, should others take the lane's memory.
  */
 static bool
-refill_lane(DbState *db, int32 lane_id)
+refill_lane(DbState *db, int32 lane_id, bool *any, ReadyKey *first)
 {
 	Refill		refill = {.db = db, .lane_id = lane_id};
 	bool		mine = false;
 	Lane	   *lane;
 
+	make_lane(db, lane_id);
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
 	lane = find_lane(db, lane_id);
 	if (lane != NULL)
@@ -424,6 +433,8 @@ refill_lane(DbState *db, int32 lane_id)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
 	end_refill(0, PointerGetDatum(&refill));
+	*any = refill.any;
+	*first = refill.first;
 	return true;
 }
 
@@ -432,25 +443,25 @@ typedef enum HeadKind
 {
 	HEAD_NONE,					/* nothing is claimable */
 	HEAD_KEY,					/* a key */
-	HEAD_HORIZON				/* unknown: a refill comes first */
+	HEAD_HORIZON,				/* unknown: a refill comes first */
+	HEAD_FORGOTTEN				/* likewise: the lane has no memory */
 } HeadKind;
 
 /* The head of a lane is the smaller of its first key and its horizon. */
 static HeadKind
 look(DbState *db, int32 lane_id, ReadyKey *head)
 {
-	HeadKind	kind = HEAD_HORIZON;
-	bool		exists;
+	HeadKind	kind = HEAD_FORGOTTEN;
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
 	lane = find_lane(db, lane_id);
-	exists = lane != NULL;
 	*head = READY_KEY_MIN;
-	if (exists)
+	if (lane != NULL)
 	{
 		LWLockAcquire(lock_of(lane), LW_SHARED);
 		*head = lane->horizon;
+		kind = HEAD_HORIZON;
 		if (lane->heap.count > 0 &&
 			ready_key_compare(heap_smallest(&lane->heap), lane->horizon) < 0)
 		{
@@ -462,49 +473,68 @@ look(DbState *db, int32 lane_id, ReadyKey *head)
 		LWLockRelease(lock_of(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
-	if (!exists)
-		make_lane(db, lane_id);
 	return kind;
 }
+
+/* What a search for the best lane has read from the index itself. */
+typedef struct LooseHead
+{
+	bool		read;
+	bool		any;
+	ReadyKey	first;
+} LooseHead;
 
 /*
  * Of the lanes, the one with the smallest head, refilled as needed so that its
  * head is a key, and that key; -1 if there is nothing to claim in any of them.
+ * *loose: the lane's memory went to another lane before this search was over
+ * (an agent may offer more than ains.max_lanes); the key is what was read.
  */
 static int
-best_lane(DbState *db, const int32 *lane_ids, int count, ReadyKey *key)
+best_lane(DbState *db, const int32 *lane_ids, int count, ReadyKey *key, bool *loose)
 {
+	LooseHead  *heads = palloc0(count * sizeof(LooseHead));
+	int			best = -1;
+
 	/* a lane that somebody else goes on refilling may be left for later */
 	for (int patience = 0; patience < 16;)
 	{
-		int			best = -1;
 		HeadKind	best_kind = HEAD_NONE;
-		ReadyKey	best_head = READY_KEY_MAX;
 
+		best = -1;
+		*key = READY_KEY_MAX;
 		for (int i = 0; i < count; i++)
 		{
 			ReadyKey	head;
 			HeadKind	kind = look(db, lane_ids[i], &head);
+			bool		is_loose = kind == HEAD_FORGOTTEN && heads[i].read;
 
-			if (kind != HEAD_NONE &&
-				(best < 0 || ready_key_compare(head, best_head) < 0))
+			if (is_loose)
+			{
+				kind = heads[i].any ? HEAD_KEY : HEAD_NONE;
+				head = heads[i].first;
+			}
+			if (kind != HEAD_NONE && (best < 0 || ready_key_compare(head, *key) < 0))
 			{
 				best = i;
 				best_kind = kind;
-				best_head = head;
+				*key = head;
+				*loose = is_loose;
 			}
 		}
-		*key = best_head;
 		if (best < 0 || best_kind == HEAD_KEY)
-			return best;
-		if (!refill_lane(db, lane_ids[best]))
+			break;
+		heads[best].read = refill_lane(db, lane_ids[best], &heads[best].any, &heads[best].first);
+		if (!heads[best].read)
 		{
 			wait_for_refill(db, lane_ids[best]);
 			patience++;
 		}
+		best = -1;
 		CHECK_FOR_INTERRUPTS();
 	}
-	return -1;
+	pfree(heads);
+	return best;
 }
 
 /*
@@ -516,12 +546,15 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 {
 	for (;;)
 	{
-		int			best = best_lane(db, lane_ids, count, &popped->key);
-		bool		found = false;
+		bool		found;
+		int			best = best_lane(db, lane_ids, count, &popped->key, &found);
 		Lane	   *lane;
 
 		if (best < 0)
 			return false;
+		popped->lane = best;
+		if (found)
+			return true;		/* a loose one: it is in no heap */
 		LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
 		lane = find_lane(db, lane_ids[best]);
 		if (lane != NULL)
@@ -531,7 +564,6 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 				ready_key_compare(heap_smallest(&lane->heap), lane->horizon) < 0)
 			{
 				popped->key = heap_take_smallest(&lane->heap);
-				popped->lane = best;
 				found = true;
 			}
 			note_use(lane);
@@ -565,7 +597,9 @@ ready_may_have(DbState *db, const int32 *lane_ids, int count)
 bool
 ready_head(DbState *db, const int32 *lane_ids, int count, ReadyKey *key)
 {
-	return best_lane(db, lane_ids, count, key) >= 0;
+	bool		loose;
+
+	return best_lane(db, lane_ids, count, key, &loose) >= 0;
 }
 
 /* Whether the lane's memory keeps its invariants, for tests. */
@@ -607,12 +641,6 @@ ready_lanes(DbState *db, int *count)
 	return lane_ids;
 }
 
-static int
-compare_keys(const void *a, const void *b)
-{
-	return ready_key_compare(*(const ReadyKey *) a, *(const ReadyKey *) b);
-}
-
 /* A copy of a lane, sorted, in the current context; its horizon. */
 static ReadyKey *
 copy_lane(DbState *db, int32 lane_id, int *count, ReadyKey *horizon)
@@ -627,13 +655,12 @@ copy_lane(DbState *db, int32 lane_id, int *count, ReadyKey *horizon)
 	if (lane != NULL)
 	{
 		LWLockAcquire(lock_of(lane), LW_SHARED);
-		*count = lane->heap.count;
-		memcpy(copy, lane->heap.keys, *count * sizeof(ReadyKey));
+		*count = heap_copy(&lane->heap, copy);
 		*horizon = lane->horizon;
 		LWLockRelease(lock_of(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
-	qsort(copy, *count, sizeof(ReadyKey), compare_keys);
+	qsort(copy, *count, sizeof(ReadyKey), heap_order);
 	return copy;
 }
 
@@ -653,7 +680,6 @@ ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room)
 	ReadyKey   *slice = palloc(AUDIT_SLICE * sizeof(ReadyKey));
 	ReadyKey   *keys = copy_lane(db, lane_id, &known, &horizon);
 
-	/* the heap was copied before the snapshot: what is pushed now may be "missing" */
 	do
 	{
 		read = lease_store_ready_keys(lane_id, from, AUDIT_SLICE, slice);
@@ -661,7 +687,7 @@ ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room)
 		{
 			if (ready_key_compare(slice[i], horizon) >= 0)
 				return count;
-			if (bsearch(&slice[i], keys, known, sizeof(ReadyKey), compare_keys) == NULL)
+			if (bsearch(&slice[i], keys, known, sizeof(ReadyKey), heap_order) == NULL)
 				missing[count++] = slice[i];
 		}
 		if (read > 0)

@@ -311,12 +311,17 @@ db_take_unswept(DbState *db, TimestampTz until)
 	return from;
 }
 
-/* The sweeper says when its next pass shall begin, by the monotonic clock. */
+/*
+ * The sweeper says when its next pass shall begin: so many microseconds from
+ * now. Now is read here, since the test clock may have moved during the pass.
+ */
 void
-db_plan_pass(DbState *db, int64 mono)
+db_plan_pass(DbState *db, int64 nap)
 {
+	int64		planned = clock_read().mono + nap;
+
 	SpinLockAcquire(&db->mutex);
-	db->pass_planned = mono;
+	db->pass_planned = planned;
 	SpinLockRelease(&db->mutex);
 }
 

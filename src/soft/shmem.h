@@ -86,7 +86,7 @@ extern void db_lower_swept(DbState *db, TimestampTz at);
 extern TimestampTz db_read_unswept(DbState *db, uint64 *lowered);
 extern void db_raise_swept(DbState *db, TimestampTz until, uint64 lowered);
 extern void db_wake_all(void);
-extern void db_plan_pass(DbState *db, int64 mono);
+extern void db_plan_pass(DbState *db, int64 nap);
 extern void db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);

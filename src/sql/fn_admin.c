@@ -287,8 +287,8 @@ ains_advance_clock(PG_FUNCTION_ARGS)
 {
 	int64		by = test_clock_arg(fcinfo);
 
-	db_shift_plans(by, by);
 	clock_advance(by, by);
+	db_shift_plans(by, by);
 	db_wake_all();
 	PG_RETURN_VOID();
 }

@@ -154,8 +154,8 @@ ains_complete_batch(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	done = lease_complete_batch(&call, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), results, count,
-								&done_count);
+	done = lease_complete_batch(&call, task_ids, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), results,
+								count, &done_count);
 	for (int i = 0; i < done_count; i++)
 		edge_put_int64(result->setResult, result->setDesc, done[i]);
 	return (Datum) 0;

@@ -12,6 +12,7 @@
 
 #include "policy.h"
 #include "query.h"
+#include "store/task_store.h"
 
 /* Columns that both tables have under the same name. */
 #define SHARED_COLUMNS \
@@ -31,7 +32,7 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 {
 	static SavedQuery complete = {
 		"WITH gone AS ("
-		" DELETE FROM ains.task WHERE task_id = $1 AND lease_token = $2 AND status = 'ACTIVE'"
+		" DELETE FROM ains.task WHERE task_id = $1 AND lease_token = $2 AND " IS_ACTIVE
 		"  AND cancel_requested_at IS NULL RETURNING *),"
 		" kept AS ("
 		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
@@ -92,7 +93,7 @@ history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid ro
 		"  ORDER BY i.task_id, i.lease_token, i.n),"
 		" gone AS ("
 		" DELETE FROM ains.task t USING item i, ains.agent a"
-		"  WHERE t.task_id = i.task_id AND t.lease_token = i.lease_token AND t.status = 'ACTIVE'"
+		"  WHERE t.task_id = i.task_id AND t.lease_token = i.lease_token AND t." IS_ACTIVE
 		"   AND t.cancel_requested_at IS NULL AND a.agent_id = t.agent_id"
 		"   AND pg_has_role($4, a.owner::oid, 'USAGE')"
 		"  RETURNING t.*, i.n, i.result),"

@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "query.h"
+#include "store/task_store.h"
 
 /*
  * The first `room` keys of a lane's PENDING rows from `from` on, in order, by
@@ -115,7 +116,7 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 }
 
 /* The row of a lease that is held and not to be cancelled. */
-#define HELD	"task_id = $1 AND lease_token = $2 AND status = 'ACTIVE'" \
+#define HELD	"task_id = $1 AND lease_token = $2 AND " IS_ACTIVE \
 				" AND cancel_requested_at IS NULL"
 
 /*

@@ -7,6 +7,13 @@
 
 #include "ains.h"
 
+/*
+ * A live task that is ACTIVE, the last of the live states. Said so, because
+ * "status = 'ACTIVE'" lets the planner take the index task_held, and read all
+ * of it, for a task that is named by its id.
+ */
+#define IS_ACTIVE	"status > 'PENDING'"
+
 /* A live task as the rules need it; NULLs are 0, lengths -1. */
 typedef struct TaskRow
 {

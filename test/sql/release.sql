@@ -39,7 +39,7 @@ CALL t.refused(format('SELECT ains.fail(1, %s, ''x'')', :token));
 CALL t.refused(format('SELECT ains.complete(1, %s)', :token));
 -- after the failure of the same token
 SELECT ains.fail(1, t.token(1), 'x', false);
-SELECT ains.release(1, t.token(1));
+CALL t.refused($$SELECT ains.release(1, t.token(1))$$);
 SELECT status FROM ains.get_task(1);
 
 -- an expiry counts as long as no attempt was counted

@@ -184,8 +184,8 @@ sub put
 {
 	my ($self) = @_;
 	my $capability = $self->capability;
-	my $unique = rand() < 0.2
-	  ? ", unique_key => 'u" . int(rand 20) . "', on_conflict => '" . any(qw(return replace)) . "'" : '';
+	my $unique = rand() < 0.4
+	  ? ", unique_key => 'u" . int(rand 10) . "', on_conflict => '" . any(qw(return replace replace)) . "'" : '';
 	my $priority = 1 + int(rand 10);
 	my ($rows, $from) =
 	  $self->ask("SELECT ains.enqueue('$capability', '{}', $priority" . details() . "$unique)") or return;
@@ -200,7 +200,7 @@ sub put_many
 {
 	my ($self) = @_;
 	my $capability = $self->capability;
-	my $count = 2 + int(rand 20);
+	my $count = 2 + int(rand 10);
 	my ($rows, $from) = $self->ask("SELECT ains.enqueue_batch('$capability', '["
 		  . join(',', (1) x $count) . "]'" . details() . ", priorities => '{"
 		  . join(',', map { 1 + int(rand 10) } 1 .. $count) . "}')") or return;
@@ -386,7 +386,7 @@ sub drain_in_order
 	{
 		# the snapshot shows the rows as they were before the claim
 		my ($rows, $from) = $self->ask("SELECT c.task_id, c.lease_token, t.rank
-			FROM ains.claim('$agent', " . (1 + int(rand $most)) . ") WITH ORDINALITY
+			FROM ains.claim('$agent', " . (1 + int(rand $most)) . ", lease => '5 min') WITH ORDINALITY
 				AS c (task_id, lease_token, a, b, d, e, f, g, h, i, j, k, n)
 				JOIN ains.task t USING (task_id) ORDER BY n");
 		last unless $rows && @$rows;
@@ -443,7 +443,7 @@ sub settle
 		my ($count, @wrong) = $load->drain_in_order($node, $capability, $most);
 
 		note("$name: drained $count of $pending tasks of $capability");
-		is(scalar @wrong, 0, "$name: $capability comes in rank order") or diag("$wrong[0]");
+		is(scalar @wrong, 0, "$name: $capability comes in rank order") or diag("$count of $pending; $wrong[0]");
 		is($s->query("SELECT count(*) $mine"), '0', "$name: everything PENDING of $capability could be claimed")
 		  or diag($s->query("SELECT task_id, status, rank, attempt, lease_token $mine ORDER BY rank, task_id LIMIT 5"));
 	}
@@ -503,16 +503,17 @@ sub server
 }
 
 my @mix = (
-	('put') x 6, ('put_many') x 3, ('take') x 8, ('end_one') x 8, ('end_many') x 3,
-	('call_off') x 2, ('put_back') x 3, ('rank_anew') x 4, 'heartbeat', 'pause');
+	('put') x 8, 'put_many', ('take') x 10, ('end_one') x 10, ('end_many') x 4,
+	('call_off') x 2, ('put_back') x 2, ('rank_anew') x 4, 'heartbeat', 'pause');
 
+# A short queue, where calls meet at its head; and a longer one, which overflows.
 for my $run (
-	[ 'no audit', 'ains.audit_interval = 86400' ],
-	[ 'few lanes', 'ains.audit_interval = 1', 'ains.max_lanes = 2' ])
+	[ 'no audit', [], 'ains.audit_interval = 86400' ],
+	[ 'few lanes', [ ('put_many') x 6 ], 'ains.audit_interval = 1', 'ains.max_lanes = 2' ])
 {
-	my ($name, @conf) = @$run;
+	my ($name, $more, @conf) = @$run;
 	my $node = server($name =~ tr/ /_/r, @conf);
-	my $load = Mixed->new(nodes => [$node], seed => $seed, steps => \@mix);
+	my $load = Mixed->new(nodes => [$node], seed => $seed, steps => [ @mix, @$more ]);
 
 	$load->start(8);
 	is(trouble($node, $load, 4.5, $name ne 'no audit'), 0, "$name: the ready set is valid all the time");
@@ -579,7 +580,11 @@ for my $run (
 	$s->query("SELECT ains.register_agent('a', capabilities => '{a,b,c,d,e}')");
 	$s->query("SELECT ains.enqueue(capability) FROM unnest('{a,b,c,d,e}'::text[]) capability, generate_series(1, 20)");
 	my $claimed = 0;
-	for (1 .. 150) { $claimed += () = split /\n/, $s->query("SELECT task_id FROM ains.claim('a', 3)") }
+	for (1 .. 150)
+	{
+		my @tasks = split /\n/, $s->query("SELECT task_id FROM ains.claim('a', 3)");
+		$claimed += @tasks;
+	}
 	is($claimed, 100, 'an agent may offer more capabilities than ains.max_lanes');
 	$node->stop;
 }
