@@ -1,0 +1,1 @@
+SELECT * FROM ains.heartbeat(:client_id);

@@ -1,0 +1,4 @@
+\set n :n + 1
+SELECT ains.enqueue('bench', '{"page": 17, "url": "https://example.org/item/17", "mode": "summary", "depth": 3}', 5) AS task_id \gset
+SELECT * FROM ains.claim(:client_id) \gset
+SELECT ains.complete(:task_id, :lease_token);

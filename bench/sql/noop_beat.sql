@@ -1,0 +1,1 @@
+SELECT * FROM bench.heartbeat(:client_id);
