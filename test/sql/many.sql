@@ -3,9 +3,12 @@
 \set begin :abs_srcdir '/sql/begin.psql'
 \i :begin
 --
--- What needs thousands of tasks. The memory check leaves this file out: it
--- goes the same ways as the others, only more often.
+-- What needs thousands of tasks or megabytes. The memory check leaves this file
+-- out: it goes the same ways as the others, only more often.
 --
+-- larger than the default allows, though compression makes it small; 256 MB is more than jsonb holds
+CALL t.refused($$SELECT ains.enqueue('work', to_jsonb(repeat('x', 17 * 1024 * 1024)))$$);
+CALL t.refused($$SELECT ains.enqueue('work', to_jsonb(repeat('x', 300 * 1024 * 1024)))$$);
 
 -- as many as allowed, in order
 CREATE TABLE t.ids AS
