@@ -260,12 +260,6 @@ agent_health_from_name(const char *name, AgentHealth *health)
 	return true;
 }
 
-const char *
-backoff_name(BackoffKind kind)
-{
-	return backoff_names[kind];
-}
-
 /* False: no such backoff policy. */
 bool
 backoff_from_name(const char *name, BackoffKind *kind)

@@ -66,7 +66,6 @@ extern const char *agent_wanted_name(AgentWanted wanted);
 extern AgentWanted agent_wanted_from_name(const char *name);
 extern const char *agent_health_name(AgentHealth health);
 extern bool agent_health_from_name(const char *name, AgentHealth *health);
-extern const char *backoff_name(BackoffKind kind);
 extern bool backoff_from_name(const char *name, BackoffKind *kind);
 
 #endif							/* AINS_POLICY_H */

@@ -346,12 +346,6 @@ edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *cou
 	return PointerGetDatum(construct_array(elements, n, JSONBOID, -1, false, TYPALIGN_INT));
 }
 
-bool
-edge_bool_or(FunctionCallInfo fcinfo, int arg, bool otherwise)
-{
-	return PG_ARGISNULL(arg) ? otherwise : PG_GETARG_BOOL(arg);
-}
-
 void
 edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what)
 {

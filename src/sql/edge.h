@@ -35,7 +35,6 @@ extern TimestampTz edge_time_or_null(FunctionCallInfo fcinfo, int arg, const cha
 extern Datum edge_jsonb(FunctionCallInfo fcinfo, int arg, const char *what);
 extern Datum edge_jsonb_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern Datum edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count);
-extern bool edge_bool_or(FunctionCallInfo fcinfo, int arg, bool otherwise);
 
 /* Refuses an argument that a later version serves: 0A000 unless NULL. */
 extern void edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what);
