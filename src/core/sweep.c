@@ -16,6 +16,7 @@
 #include "policy.h"
 #include "soft/effects.h"
 #include "soft/token.h"
+#include "soft/waiters.h"
 #include "store/agent_store.h"
 #include "store/history_store.h"
 #include "store/task_store.h"
@@ -197,6 +198,9 @@ handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
 		return;
 	}
 
+	/* one that waits beats no more often than its own silence would matter */
+	if (waiters_know_agent(call->db, task->agent_id))
+		(void) roster_beat(call->db, task->agent_id, &call->now, &agent);
 	known = agent_find(call, task->agent_id, &agent) && agent.in_roster;
 	renewable = known && !task->cancel_requested && !agent.facts.dead &&
 		agent.facts.incarnation == task->incarnation;

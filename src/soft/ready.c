@@ -576,21 +576,23 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 	}
 }
 
-/*
- * Whether a look would be worth its while: a lane has a key, or does not know.
- * What only the index could tell counts as a yes.
- */
-bool
-ready_may_have(DbState *db, const int32 *lane_ids, int count)
+/* What shared memory alone knows of the lanes: the best of them decides. */
+ReadyGlance
+ready_glance(DbState *db, const int32 *lane_ids, int count)
 {
-	for (int i = 0; i < count; i++)
+	ReadyGlance glance = READY_NOTHING;
+
+	for (int i = 0; i < count && glance != READY_KEY; i++)
 	{
 		ReadyKey	head;
+		HeadKind	kind = look(db, lane_ids[i], &head);
 
-		if (look(db, lane_ids[i], &head) != HEAD_NONE)
-			return true;
+		if (kind == HEAD_KEY)
+			glance = READY_KEY;
+		else if (kind != HEAD_NONE)
+			glance = READY_UNKNOWN;
 	}
-	return false;
+	return glance;
 }
 
 /* The first key in rank order over the lanes; false: there is nothing to claim. */

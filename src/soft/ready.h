@@ -42,8 +42,15 @@ extern void ready_push(DbState *db, int32 lane_id, ReadyKey key);
 extern void ready_push_back(DbState *db, int32 lane_id, ReadyKey key);
 extern void ready_lower(DbState *db, int32 lane_id, ReadyKey key);
 
-/* Reads shared memory only. */
-extern bool ready_may_have(DbState *db, const int32 *lanes, int count);
+/* What can be said of lanes without a query. */
+typedef enum ReadyGlance
+{
+	READY_NOTHING,
+	READY_UNKNOWN,				/* only the index could tell */
+	READY_KEY					/* there is a key */
+} ReadyGlance;
+
+extern ReadyGlance ready_glance(DbState *db, const int32 *lanes, int count);
 
 /* These may refill, so they run a query and may raise what it raises. */
 extern bool ready_head(DbState *db, const int32 *lanes, int count, ReadyKey *key);

@@ -10,8 +10,7 @@
 #include "ains.h"
 
 /*
- * The GSS headers need not be installed; Port has the same layout without
- * them, and only its socket is read.
+ * The GSS headers need not be installed; nothing here looks into a Port.
  */
 #include "pg_config.h"
 #undef ENABLE_GSS
@@ -21,8 +20,9 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "funcapi.h"
-#include "libpq/libpq-be.h"
+#include "libpq/libpq.h"
 #include "nodes/parsenodes.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -42,10 +42,12 @@
 
 /*
  * A sleeper opens its eyes this often, or more often if its agent may not be
- * silent for so long: to beat, and to glance at shared memory
- * in case that who was woken for a task did not claim it.
+ * silent for so long: to beat, and to glance at shared memory. Tasks that were
+ * not claimed by who was woken for them are the sweeper's to see (wake_more);
+ * this is for when there is none, and for more lanes than a waiter can name.
  */
-#define GLANCE_MS		1000
+#define GLANCE			(10 * USECS_PER_SEC)
+#define GLANCE_MANY		USECS_PER_SEC
 /* It returns so long before statement_timeout would strike. */
 #define TIMEOUT_MARGIN_MS	100
 
@@ -79,49 +81,109 @@ typedef struct Wait
 	const char *agent_id;		/* kept alive meanwhile; NULL: none */
 	int32	   *lanes;			/* where tasks would come from */
 	int			lane_count;
-	int64		glance_ms;
+	int64		glance;			/* how often to beat and to glance there; 0: never */
 } Wait;
 
+/* How a sleep ended. */
+typedef enum Awake
+{
+	AWAKE_GO,					/* there is a task to be claimed */
+	AWAKE_LOOK,					/* only the tables can tell */
+	AWAKE_LATE					/* the time is over */
+} Awake;
+
+/* The agent that waits is alive. */
+static void
+beat(const Wait *wait)
+{
+	AinsTime	now = clock_read();
+	AgentView	view;
+
+	if (wait->db != NULL && wait->agent_id != NULL)
+		(void) roster_beat(wait->db, wait->agent_id, &now, &view);
+}
+
 /*
- * Sleeps until somebody wakes this waiter, there may be something in a lane,
- * or `until` is reached. An interrupt or a client that went away ends it with
- * an error.
+ * Waits for the latch, for so many microseconds at most. An interrupt or a
+ * client that went away ends it with an error. The session's own set of events
+ * is used, as libpq does to see whether the client is there: to make another
+ * one would take longer than everything else here.
  */
 static void
-sleep_until(const Wait *wait, int64 until)
+wait_for_latch(int64 length)
 {
 	static uint32 wait_event = 0;
-	AinsTime	now = clock_read();
+	uint32		info = compat_wait_event("AinsWait", &wait_event);
+	long		ms = length / 1000 + 1;
 
-	while (now.mono < until && !waiter_woken())
+	if (FeBeWaitSet == NULL || !WaitEventSetCanReportClosed())
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, info);
+	else
 	{
-		int			events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
-		pgsocket	sock = PGINVALID_SOCKET;
-		AgentView	view;
-		int			happened;
+		WaitEvent	events[3];
+		int			count;
 
-		if (MyProcPort != NULL && WaitEventSetCanReportClosed())
+		/* libpq sets it again before each of its own waits */
+		ModifyWaitEvent(FeBeWaitSet, FeBeWaitSetSocketPos, WL_SOCKET_CLOSED, NULL);
+		count = WaitEventSetWait(FeBeWaitSet, ms, events, lengthof(events), info);
+		for (int i = 0; i < count; i++)
 		{
-			sock = MyProcPort->sock;
-			events |= WL_SOCKET_CLOSED;
+			if (events[i].events & WL_POSTMASTER_DEATH)
+				proc_exit(1);
+			if (events[i].events & WL_SOCKET_CLOSED)
+			{
+				ClientConnectionLost = 1;
+				InterruptPending = true;
+			}
 		}
-		happened = WaitLatchOrSocket(MyLatch, events, sock,
-									 Min(wait->glance_ms, (until - now.mono) / 1000 + 1),
-									 compat_wait_event("AinsWait", &wait_event));
-		if (happened & WL_SOCKET_CLOSED)
+	}
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Sleeps until there is something to claim in the lanes, or to look at, or
+ * `until` is reached. Touches no table: who is woken for a task glances at the
+ * ready set, and goes for what stands at its head. Should that key prove to be
+ * of no use, the claim drops it, and the next wait begins with a look.
+ */
+static Awake
+sleep_until(const Wait *wait, int64 until)
+{
+	int64		now = clock_read().mono;
+	int64		glance_at = wait->glance > 0 ? now + wait->glance : PG_INT64_MAX;
+
+	for (;;)
+	{
+		uint32		woken = waiter_woken();
+
+		if (woken & WOKEN_LOOK)
+			return AWAKE_LOOK;
+		if ((woken & WOKEN_GO) || now >= glance_at)
 		{
-			ClientConnectionLost = 1;
-			InterruptPending = true;
+			ReadyGlance seen = ready_glance(wait->db, wait->lanes, wait->lane_count);
+
+			if (seen == READY_NOTHING && (woken & WOKEN_GO))
+			{
+				/* somebody was faster; but who came since, did not wake us */
+				waiter_sleeps_on();
+				seen = ready_glance(wait->db, wait->lanes, wait->lane_count);
+			}
+			if (seen != READY_NOTHING)
+			{
+				waiter_goes();
+				return seen == READY_KEY ? AWAKE_GO : AWAKE_LOOK;
+			}
 		}
-		if (happened & WL_LATCH_SET)
-			ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		now = clock_read();
-		if (wait->agent_id != NULL)
-			(void) roster_beat(wait->db, wait->agent_id, &now, &view);
-		if ((happened & WL_TIMEOUT) &&
-			ready_may_have(wait->db, wait->lanes, wait->lane_count))
-			break;
+		if (now >= until)
+			return AWAKE_LATE;
+		if (now >= glance_at)
+		{
+			beat(wait);
+			glance_at = now + wait->glance;
+		}
+		wait_for_latch(Min(until, glance_at) - now);
+		now = clock_read().mono;
 	}
 }
 
@@ -138,21 +200,23 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	agent_require(call, wait->agent_id, 0, &agent);
 	agent_require_accepting(&agent);
 	(void) roster_beat(call->db, wait->agent_id, &call->now, &after_beat);
-	wait->glance_ms = Min(GLANCE_MS, roster_timeout(&agent.facts) / 3000);
 	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
 	wait->lanes = agent_lane_ids(lanes, wait->lane_count);
+	wait->glance = Min(wait->lane_count > WAITER_MAX_LANES ? GLANCE_MANY : GLANCE,
+					   Max(roster_timeout(&agent.facts) / 3, 1));
 	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
 	return lease_claimable(call, wait->lanes, wait->lane_count);
 }
 
-static Datum
-result_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+/* The row a procedure returns; to be asked for before it sleeps. */
+static TupleDesc
+result_desc(FunctionCallInfo fcinfo)
 {
 	TupleDesc	desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return BlessTupleDesc(desc);
 }
 
 /* wait_for_task(agent_id, timeout, INOUT ready, capabilities) */
@@ -165,34 +229,39 @@ ains_wait_for_task(PG_FUNCTION_ARGS)
 	int64		timeout = edge_length_or(fcinfo, 1, "timeout", 0, 30 * USECS_PER_SEC);
 	int			count;
 	char	  **capabilities = edge_names(fcinfo, 3, "capabilities", &count);
-	int64		deadline = 0;
+	TupleDesc	desc;
+	int64		deadline;
 	volatile bool ready = false;
+	Awake		awake;
 	Datum		value;
 	bool		isnull = false;
 
 	require_outside_transaction(fcinfo, "wait_for_task");
+	desc = result_desc(fcinfo);
 	query_procedure_begin();
 	PG_TRY();
 	{
-		while (!(ready = look_for_task(&call, &wait, capabilities, count)))
+		ready = look_for_task(&call, &wait, capabilities, count);
+		deadline = wait_deadline(&call.now, timeout);
+		awake = call.now.mono < deadline ? AWAKE_LOOK : AWAKE_LATE;
+		while (!ready && awake == AWAKE_LOOK)
 		{
-			if (deadline == 0)
-				deadline = wait_deadline(&call.now, timeout);
-			if (call.now.mono >= deadline)
-				break;
 			query_procedure_commit();
-			sleep_until(&wait, deadline);
+			awake = sleep_until(&wait, deadline);
+			ready = awake == AWAKE_GO ||
+				(awake == AWAKE_LOOK && look_for_task(&call, &wait, capabilities, count));
 		}
 	}
 	PG_FINALLY();
 	{
+		beat(&wait);
 		waiter_end();
 	}
 	PG_END_TRY();
 	query_procedure_end();
 
 	value = BoolGetDatum(ready);
-	return result_row(fcinfo, &value, &isnull);
+	return HeapTupleGetDatum(heap_form_tuple(desc, &value, &isnull));
 }
 
 /* One look at a task that shall finish; true if it has. */
@@ -224,7 +293,7 @@ Datum
 ains_wait_for_result(PG_FUNCTION_ARGS)
 {
 	Call		call;
-	Wait		wait = {.glance_ms = GLANCE_MS};
+	Wait		wait = {0};
 	int64		task_id = edge_id(fcinfo, 0, "task_id");
 	int64		timeout = edge_length_or(fcinfo, 1, "timeout", 0, 30 * USECS_PER_SEC);
 	MemoryContext outer = CurrentMemoryContext;
@@ -237,8 +306,7 @@ ains_wait_for_result(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {0};
 
 	require_outside_transaction(fcinfo, "wait_for_result");
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = result_desc(fcinfo);
 	query_procedure_begin();
 	PG_TRY();
 	{
@@ -249,7 +317,7 @@ ains_wait_for_result(PG_FUNCTION_ARGS)
 			if (call.now.mono >= deadline)
 				break;
 			query_procedure_commit();
-			sleep_until(&wait, deadline);
+			(void) sleep_until(&wait, deadline);
 		}
 		/* still in this transaction: a stored result may be out of line */
 		if (!isnull)
@@ -270,5 +338,5 @@ ains_wait_for_result(PG_FUNCTION_ARGS)
 	values[0] = edge_enum(TupleDescAttr(desc, 0)->atttypid, task_status_name(status));
 	values[1] = result;
 	nulls[1] = isnull;
-	return result_row(fcinfo, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

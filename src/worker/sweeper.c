@@ -38,7 +38,9 @@
 #include "core/sweep.h"
 #include "guc.h"
 #include "query.h"
+#include "soft/ready.h"
 #include "soft/shmem.h"
+#include "soft/waiters.h"
 #include "soft/workers.h"
 
 /* Before a step that failed is tried again. */
@@ -47,6 +49,9 @@
 #define MIN_ERROR_NAP		(50 * INT64CONST(1000))
 /* Between two log entries of the same error of the same step. */
 #define ERROR_LOG_INTERVAL	(60 * USECS_PER_SEC)
+/* How often it looks whether tasks wait beside sleepers; when there are some. */
+#define GLANCE				USECS_PER_SEC
+#define GLANCE_AGAIN		(50 * INT64CONST(1000))
 /* User locks have 1 or 2 in field 4 of their tag; nobody else's meet ours. */
 #define SWEEPER_LOCK_CLASS	3
 #define SWEEPER_LOCK_KEY	0x61696e73	/* "ains" */
@@ -308,6 +313,35 @@ attend(void)
 }
 
 /*
+ * A task may be claimable while somebody sleeps who could do it: who was woken
+ * for it, and told his client, has not claimed it so far. Wakes one more. Reads
+ * shared memory only; returns how long it may take until the next such look.
+ */
+static int64
+wake_more(void)
+{
+	int64		next = GLANCE;
+	int			count;
+	int32	   *lanes;
+
+	if (served == NULL)
+		return next;
+	lanes = waiters_lanes(served, &count);
+	for (int i = 0; i < count; i++)
+	{
+		ReadyGlance seen = ready_glance(served, &lanes[i], 1);
+
+		if (seen == READY_NOTHING)
+			continue;
+		waiters_wake_lane(served, lanes[i], 1);
+		if (seen == READY_KEY)
+			next = GLANCE_AGAIN;
+	}
+	pfree(lanes);
+	return next;
+}
+
+/*
  * Sleeps until there is something to do. The latch is reset before looking
  * why it was set: what comes later sets it again, and what came earlier,
  * mostly our own commits, is in the alarm.
@@ -316,6 +350,9 @@ static void
 nap(StepResult result)
 {
 	int64		length;
+	int64		until;
+	int64		now;
+	int			happened;
 
 	ResetLatch(MyLatch);
 	attend();
@@ -326,10 +363,17 @@ nap(StepResult result)
 	/* statistics of an idle process would wait for the end of its nap */
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 (length + 999) / 1000,
-					 compat_wait_event("AinsSweeperMain", &wait_event));
-	attend();
+	now = clock_read().mono;
+	until = now + length;
+	do
+	{
+		length = Min(until - now, wake_more());
+		happened = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 (length + 999) / 1000,
+							 compat_wait_event("AinsSweeperMain", &wait_event));
+		attend();
+		now = clock_read().mono;
+	} while (!(happened & WL_LATCH_SET) && now < until);
 }
 
 /*
