@@ -218,6 +218,13 @@ woken($_, 'one of a batch') for @all;
 is($s->query("SELECT count(*) FROM ains.claim('boss', 10)"), '3', 'all of the batch are there');
 complete_all();
 
+# Whoever is told of a task need not claim it: the sweeper tells the next.
+@all = map { sleeper("CALL ains.wait_for_task('w$_')") } 1 .. 3;
+$s->query("SELECT ains.enqueue('work')");
+woken($_, 'one task that nobody claims') for @all;
+take_all();
+complete_all();
+
 # Tasks that are there already.
 $s->query("SELECT ains.enqueue('work')");
 is($s->query("CALL ains.wait_for_task('w1', '0')"), 't', 'ready at once');
