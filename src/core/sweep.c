@@ -46,7 +46,7 @@ watch_agents(Call *call, SweepCounts *counts)
 		AgentView	view;
 
 		if (agent_find(call, rows[i].agent_id, &view) && view.in_roster)
-			agent_reconcile(call, &view);
+			agent_reconcile(call, &view, &rows[i].facts);
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
@@ -105,14 +105,20 @@ take_back_orphans(Call *call, SweepCounts *counts)
 	return false;
 }
 
-/* Marks agents dead that are silent for too long, and takes their leases back. */
+/* Where in the roster the burial of the dead goes on in this pass. */
+static int	bury_from = 0;
+
+/*
+ * Marks agents dead that are silent for too long, and takes their leases back;
+ * about a batch of both together.
+ */
 static bool
 bury_dead_agents(Call *call, SweepCounts *counts)
 {
 	AgentView	view;
-	int			position = 0;
+	int64		done = 0;
 
-	while (roster_next(call->db, &position, &view))
+	while (done < AINS_SWEEP_BATCH && roster_next(call->db, &bury_from, &view))
 	{
 		AgentStatus status = policy_agent_status(view.facts.wanted, view.facts.health,
 												 view.facts.dead);
@@ -127,18 +133,20 @@ bury_dead_agents(Call *call, SweepCounts *counts)
 			if (!agent_mark_dead(call, &view))
 				continue;
 			counts->agents_marked_dead++;
+			done++;
 		}
 		else if (view.beats.active_tasks <= 0)
 			continue;			/* dead already, with nothing left to take */
 
 		taken = lease_take_back_all(call, view.agent_id, END_AGENT_DEAD, true);
 		counts->leases_of_dead_agents += taken;
+		done += taken;
 		if (taken == 0 && view.beats.active_tasks > 0 &&
 			task_store_count_of_agent(view.agent_id, &hash) == 0)
 			roster_correct_held(call->db, &view, 0, 0);
 		CHECK_FOR_INTERRUPTS();
 	}
-	return false;
+	return done >= AINS_SWEEP_BATCH;
 }
 
 static void
@@ -331,13 +339,14 @@ const SweepStep sweep_steps[] = {
 const int	sweep_step_count = lengthof(sweep_steps);
 
 /*
- * If the sweeper is later than it meant to be by a third of the heartbeat
+ * A pass begins. If the sweeper is later than it meant to be by a third of the heartbeat
  * timeout, or the wall clock was stepped by that, the machine stood still or
  * its clock was set: every agent gets the grace of a restart.
  */
 static void
-note_lateness(Call *call)
+begin_pass(Call *call)
 {
+	bury_from = 0;
 	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
 		roster_grace(call->db, &call->now);
 }
@@ -346,7 +355,7 @@ void
 sweep_pass(Call *call, SweepCounts *counts)
 {
 	call_require_read_committed("sweep");
-	note_lateness(call);
+	begin_pass(call);
 	upkeep = true;
 	for (int i = 0; i < sweep_step_count; i++)
 		while (sweep_steps[i].run(call, counts))
@@ -362,16 +371,17 @@ sweep_dead_agents(Call *call)
 	SweepCounts counts = {0};
 
 	call_require_read_committed("release_dead_agent_leases");
-	note_lateness(call);
+	begin_pass(call);
 	(void) take_back_orphans(call, &counts);
-	(void) bury_dead_agents(call, &counts);
+	while (bury_dead_agents(call, &counts))
+		CHECK_FOR_INTERRUPTS();
 	return counts.leases_of_dead_agents;
 }
 
 void
 sweep_note_pass(Call *call)
 {
-	note_lateness(call);
+	begin_pass(call);
 	upkeep = call->now.mono >= upkeep_due;
 	if (upkeep)
 		upkeep_due = call->now.mono + ains_audit_interval * USECS_PER_SEC;

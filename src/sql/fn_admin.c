@@ -190,7 +190,7 @@ ains_rescan(PG_FUNCTION_ARGS)
 	db_set_shelves(call.db, NO_SHELF, NO_SHELF);
 	ready_reset(call.db);
 	while (roster_next(call.db, &position, &view))
-		agent_reconcile(&call, &view);
+		agent_reconcile(&call, &view, NULL);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();
