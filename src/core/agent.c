@@ -452,15 +452,15 @@ same_facts(const AgentFacts *a, const AgentFacts *b)
 
 /*
  * Brings an agent's facts in the roster to what its row says, if they differ:
- * after direct DML, or should a change have been missed. `row`, unless NULL, is
- * what the row said a while ago: if that is what we know, it is not read again.
+ * after direct DML, or should a change have been missed. `row` is what the row
+ * said a while ago: if that is what we know, it is not read again.
  */
 void
 agent_reconcile(Call *call, const AgentView *seen, const AgentFacts *row)
 {
 	AgentFacts	facts;
 
-	if (row != NULL && same_facts(row, &seen->facts))
+	if (same_facts(row, &seen->facts))
 		return;
 	/* read after the view was copied, so not older than it */
 	if (agent_store_find(seen->agent_id, &facts) && !same_facts(&facts, &seen->facts))

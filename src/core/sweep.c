@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "core/agent.h"
+#include "core/audit.h"
 #include "core/capability.h"
 #include "core/lease.h"
 #include "core/shelf.h"
@@ -22,33 +23,26 @@
 
 /* What somebody had locked is looked at again after so long. */
 #define LOCKED_RETRY		(200 * INT64CONST(1000))
+/* How far the sweeper looks for what will be due, while there is much coming. */
+#define LOOK_AHEAD			USECS_PER_SEC
 
 /*
  * Watching, pruning and shelves need not be looked at in every pass of the
  * sweeper; a pass by hand does everything.
  */
 static bool upkeep = true;
+static bool auditing = true;	/* upkeep that may read the indexes of tasks */
 static int64 upkeep_due = 0;	/* monotonic */
 
-/* Finds agents that the roster should watch but does not know, or knows wrongly. */
+/* Brings the roster, and what is cached of policies, to what the tables say. */
 static bool
 watch_agents(Call *call, SweepCounts *counts)
 {
-	AgentRow   *rows;
-	int			count;
-
 	if (!upkeep)
 		return false;
 	token_keep_ahead(call->db);
-	rows = agent_store_all_expected(&count);
-	for (int i = 0; i < count; i++)
-	{
-		AgentView	view;
-
-		if (agent_find(call, rows[i].agent_id, &view) && view.in_roster)
-			agent_reconcile(call, &view, &rows[i].facts);
-		CHECK_FOR_INTERRUPTS();
-	}
+	audit_agents(call, auditing);
+	audit_policies(call);
 	return false;
 }
 
@@ -235,6 +229,8 @@ handle_due(Call *call, SweepCounts *counts)
 
 	effects_reserve(AINS_SWEEP_BATCH + 1);
 	from = db_take_unswept(call->db, call->now.wall);
+	if (from > call->now.wall)
+		return false;
 	effect_unswept(call->db, from);
 	tasks = task_store_lock_due(from, call->now.wall, &count);
 	for (int i = 0; i < count; i++)
@@ -249,67 +245,21 @@ handle_due(Call *call, SweepCounts *counts)
 	}
 
 	/* what is left was locked, or is the next batch's */
-	earliest = task_store_earliest_wake(from);
+	earliest = task_store_earliest_wake(from, call->now.wall + 1);
+	if (earliest > call->now.wall)
+		return false;
 	db_lower_swept(call->db, earliest);
-	return count == AINS_SWEEP_BATCH && earliest <= call->now.wall;
+	return count == AINS_SWEEP_BATCH;
 }
 
-/* Keys of a lane that one audit corrects at most, and the next one remembers. */
-#define AUDIT_ROOM	1000
-
-/* What the last audit of this process found missing. */
-static struct
-{
-	DbState    *db;
-	int			count;
-	ReadyKey	keys[AUDIT_ROOM];
-}			suspects;
-
-/*
- * Compares the ready set with the table. A key that is missing once may be in
- * motion; one that is missing twice in a row and not locked was lost: it counts
- * as drift, and is pushed. So whatever the cause, a task is delayed by two of
- * these intervals at most.
- */
+/* Looks for what the steps above would never see. */
 static bool
-audit_ready_set(Call *call, SweepCounts *counts)
+audit_tasks(Call *call, SweepCounts *counts)
 {
-	int			lane_count;
-	int32	   *lane_ids;
-	ReadyKey   *missing;
-	int			found = 0;
-
-	if (!upkeep)
+	if (!upkeep || !auditing)
 		return false;
-	lane_ids = ready_lanes(call->db, &lane_count);
-	missing = palloc(AUDIT_ROOM * sizeof(ReadyKey));
-	for (int i = 0; i < lane_count && found < AUDIT_ROOM; i++)
-	{
-		int			count = ready_missing(call->db, lane_ids[i], missing + found,
-										  AUDIT_ROOM - found);
-
-		for (int j = found; j < found + count; j++)
-		{
-			TaskRow		task;
-			bool		again = false;
-
-			for (int k = 0; k < suspects.count && suspects.db == call->db && !again; k++)
-				again = suspects.keys[k].task_id == missing[j].task_id &&
-					suspects.keys[k].rank == missing[j].rank;
-			effects_reserve(1);
-			if (again && task_store_lock_free(missing[j].task_id, &task))
-			{
-				task_note_locked(call, &task);
-				if (task.status == TASK_PENDING && task.rank == missing[j].rank)
-					db_note_drift(call->db);
-			}
-		}
-		found += count;
-		CHECK_FOR_INTERRUPTS();
-	}
-	memcpy(suspects.keys, missing, found * sizeof(ReadyKey));
-	suspects.count = found;
-	suspects.db = call->db;
+	audit_wakes(call);
+	audit_ready_set(call);
 	return false;
 }
 
@@ -332,7 +282,7 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
-	{"auditing the ready set", audit_ready_set},
+	{"auditing tasks", audit_tasks},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };
@@ -347,6 +297,7 @@ static void
 begin_pass(Call *call)
 {
 	bury_from = 0;
+	auditing = audit_affordable(call);
 	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
 		roster_grace(call->db, &call->now);
 }
@@ -387,16 +338,30 @@ sweep_note_pass(Call *call)
 		upkeep_due = call->now.mono + ains_audit_interval * USECS_PER_SEC;
 }
 
+/*
+ * Nothing live is before what is found, so dead entries are walked only once;
+ * unless a commit lowers the mark again: as long as they do that we do not look
+ * far, since what we would walk in vain is mostly leases that ended early.
+ */
 TimestampTz
 sweep_next(Call *call)
 {
+	static uint64 last_lowered = 0;
+	static int64 ahead = LOOK_AHEAD;
 	uint64		lowered;
 	TimestampTz from = db_read_unswept(call->db, &lowered);
-	TimestampTz next = task_store_earliest_wake(from);
+	TimestampTz next;
 	int64		nap;
 
-	/* nothing live is before it, so dead entries are walked only once */
-	db_raise_swept(call->db, next, lowered);
+	ahead = lowered != last_lowered ? LOOK_AHEAD
+		: Min(ahead * 2, Max(ains_sweep_max_nap * INT64CONST(1000), LOOK_AHEAD));
+	last_lowered = lowered;
+	next = call->now.wall + ahead;
+	if (from < next)
+	{
+		next = task_store_earliest_wake(from, next);
+		db_raise_swept(call->db, next, lowered);
+	}
 
 	next = Min(next, roster_next_deadline(call->db, &call->now));
 	/* overdue: somebody had it locked */

@@ -453,6 +453,29 @@ roster_correct_held(DbState *db, const AgentView *seen, int32 active_tasks, uint
 			  });
 }
 
+/*
+ * The table says how many leases the agent holds. The difference to what we
+ * count may be in motion; if two audits find the same one it stays, and is
+ * made up for, whatever the agent claimed or ended meanwhile.
+ */
+void
+roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash)
+{
+	int32		drift = held - seen->beats.active_tasks;
+	uint64		hash_drift = hash ^ seen->beats.held_hash;
+
+	WITH_SLOT(db, seen->agent_id,
+			  if (slot->beats.held_drift == drift && slot->beats.hash_drift == hash_drift)
+			  {
+				  slot->beats.active_tasks += drift;
+				  slot->beats.held_hash ^= hash_drift;
+				  drift = 0;
+				  hash_drift = 0;
+			  }
+			  slot->beats.held_drift = drift;
+			  slot->beats.hash_drift = hash_drift);
+}
+
 /* Of so many cancels that came, none is of a task the agent holds now. */
 void
 roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels)
