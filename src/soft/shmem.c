@@ -163,6 +163,7 @@ shmem_db(Oid database, Oid task_relid)
 		db->sweeper_wakes_at = 0;
 		db->swept_until = PG_INT64_MIN;
 		db->pass_began = db->pass_planned = 0;
+		db->loose_since = 0;
 		db->audit_due = 0;
 		db->policy_checksum = 0;
 		db->clock_gap = 0;
@@ -454,6 +455,18 @@ db_put_off_audit(DbState *db, int64 now_mono, int64 by)
 	SpinLockAcquire(&db->mutex);
 	db->audit_due = Max(db->audit_due, now_mono) + by;
 	SpinLockRelease(&db->mutex);
+}
+
+/* A shelf is seen loose now, or none is (0): since when, by the monotonic clock. */
+int64
+db_loose_since(DbState *db, int64 since)
+{
+	SpinLockAcquire(&db->mutex);
+	if (since == 0 || db->loose_since == 0)
+		db->loose_since = since;
+	since = db->loose_since;
+	SpinLockRelease(&db->mutex);
+	return since;
 }
 
 /* Notes the checksum of the policies; true if it was another. */

@@ -423,6 +423,34 @@ find_shelf(const char *parent, const char *shelf, bool *there, bool *attached)
 				 errhint("Rename or drop it.")));
 }
 
+static const struct
+{
+	const char *name;
+	const char *key;			/* also lets rows of a published table be deleted */
+}			parents[] = {
+	{"task_history", "task_id, shelf"},
+	{"attempt", "task_id, lease_token, shelf"},
+};
+
+/* Whether a table of the shelf of a day is there and not attached. */
+bool
+history_store_shelf_is_loose(DateADT day)
+{
+	char	   *name = day_name(day);
+	bool		loose = false;
+
+	for (int i = 0; i < lengthof(parents); i++)
+	{
+		char	   *parent = psprintf("ains.%s", parents[i].name);
+		bool		there;
+		bool		attached;
+
+		find_shelf(parent, psprintf("%s_%s", parent, name), &there, &attached);
+		loose = loose || (there && !attached);
+	}
+	return loose;
+}
+
 /*
  * Makes and attaches the shelf of a day, unless it is attached already; a
  * table of its name that is there (a restore brings them) becomes the shelf.
@@ -431,14 +459,6 @@ find_shelf(const char *parent, const char *shelf, bool *there, bool *attached)
 void
 history_store_add_shelf(DateADT day)
 {
-	static const struct
-	{
-		const char *name;
-		const char *key;		/* also lets rows of a published table be deleted */
-	}			parents[] = {
-		{"task_history", "task_id, shelf"},
-		{"attempt", "task_id, lease_token, shelf"},
-	};
 	char	   *name = day_name(day);
 	char	   *next = day_name(day + 1);
 

@@ -248,6 +248,36 @@ $copy->query("DELETE FROM ains.task_history WHERE status = 'COMPLETED'");
 command_ok([ 'pg_restore', '-j4', '--data-only', '-n', 'ains', '-t', 'task', '-d', $node->connstr('copy'), $dump ],
 	'pg_restore of the tasks alone');
 claimable($copy, 'b', 2993, 'restored once more');
+# pg_restore makes the tables of all days before it attaches the first. The
+# sweeper must not be faster, but if nobody does it, it is its turn.
+sub make_day
+{
+	my ($days) = @_;
+	my $day = $copy->query("SELECT to_char(ains_internal.clock_now() AT TIME ZONE 'UTC' + '$days days', 'YYYYMMDD')");
+
+	$copy->query("CREATE TABLE ains.task_history_$day (LIKE ains.task_history INCLUDING ALL, PRIMARY KEY (task_id, shelf))");
+	return $day;
+}
+
+sub attached
+{
+	my ($day) = @_;
+
+	$copy->query('SELECT ains.sweep()');
+	return $copy->query("SELECT count(*) FROM pg_inherits WHERE inhrelid = 'ains.task_history_$day'::regclass");
+}
+
+my $day = make_day(8);
+advance('1 day');
+is(attached($day), '0', 'a day that a restore is about to attach');
+$copy->query("ALTER TABLE ains.task_history ATTACH PARTITION ains.task_history_$day FOR VALUES FROM ('$day') TO ('$day'::date + 1)");
+is(attached($day), '1', 'it does');
+$day = make_day(8);
+advance('1 day');
+is(attached($day), '0', 'a day that nobody attaches');
+advance('11 s');
+is(attached($day), '1', 'the sweeper does');
+
 $_->close for $copy, $shop;
 
 # ----------------------------------------------------------------------
