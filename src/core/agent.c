@@ -440,24 +440,30 @@ agent_mark_dead(Call *call, const AgentView *seen)
 	return true;
 }
 
+/* Whether the facts that a row has say the same, whatever their versions. */
+static bool
+same_facts(const AgentFacts *a, const AgentFacts *b)
+{
+	return a->incarnation == b->incarnation && a->owner == b->owner &&
+		a->wanted == b->wanted && a->health == b->health && a->dead == b->dead &&
+		a->heartbeat_timeout == b->heartbeat_timeout &&
+		a->max_active_tasks == b->max_active_tasks;
+}
+
 /*
  * Brings an agent's facts in the roster to what its row says, if they differ:
- * after direct DML, or should a change have been missed.
+ * after direct DML, or should a change have been missed. `row` is what the row
+ * said a while ago: if that is what we know, it is not read again.
  */
 void
-agent_reconcile(Call *call, const AgentView *seen)
+agent_reconcile(Call *call, const AgentView *seen, const AgentFacts *row)
 {
 	AgentFacts	facts;
 
-	/* read after the view was copied, so not older than it */
-	if (!agent_store_find(seen->agent_id, &facts))
+	if (same_facts(row, &seen->facts))
 		return;
-	facts.version = seen->facts.version;
-	if (facts.incarnation != seen->facts.incarnation || facts.owner != seen->facts.owner ||
-		facts.wanted != seen->facts.wanted || facts.health != seen->facts.health ||
-		facts.dead != seen->facts.dead ||
-		facts.heartbeat_timeout != seen->facts.heartbeat_timeout ||
-		facts.max_active_tasks != seen->facts.max_active_tasks)
+	/* read after the view was copied, so not older than it */
+	if (agent_store_find(seen->agent_id, &facts) && !same_facts(&facts, &seen->facts))
 		roster_correct_facts(call->db, seen, &facts);
 }
 

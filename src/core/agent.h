@@ -45,7 +45,7 @@ extern Datum agent_order(Call *call, const char *agent_id, AgentWanted wanted);
 extern void agent_attach(Call *call, const char *agent_id, int64 incarnation);
 extern void agent_detach(Call *call, const char *agent_id);
 extern List *agent_prune(Call *call, int64 older_than);
-extern void agent_reconcile(Call *call, const AgentView *seen);
+extern void agent_reconcile(Call *call, const AgentView *seen, const AgentFacts *row);
 extern bool agent_mark_dead(Call *call, const AgentView *seen);
 
 extern void agent_require(Call *call, const char *agent_id, int64 incarnation,

@@ -22,6 +22,8 @@
 
 /* Shelves beyond today's. */
 #define DAYS_AHEAD		7
+/* A table that a restore has made is its own to attach for so long. */
+#define LOOSE_PATIENCE		(10 * USECS_PER_SEC)
 /* Readers are asked to let a shelf go for so long; then it is tried later. */
 #define DROP_LOCK_TIMEOUT	"100ms"
 
@@ -106,6 +108,22 @@ try_drop(DateADT day)
 }
 
 /*
+ * Whether one of the shelves from `first` to `last` stands there unattached
+ * for a short time only: pg_restore makes all of them before it attaches the
+ * first, and fails if one of them is attached already.
+ */
+static bool
+left_to_others(Call *call, DateADT first, DateADT last)
+{
+	bool		loose = false;
+
+	for (DateADT day = first; day <= last && !loose; day++)
+		loose = history_store_shelf_is_loose(day);
+	return call->now.mono - db_loose_since(call->db, loose ? call->now.mono : 0) <
+		LOOSE_PATIENCE && loose;
+}
+
+/*
  * Attaches shelves ahead and drops the oldest one that is past retention;
  * true if there may be another. Does nothing before the first enqueue. In a
  * transaction block nothing is dropped: the lock would last as long as it.
@@ -129,6 +147,8 @@ shelf_maintain(Call *call, int64 *dropped)
 		DateADT		from = Max(last + 1, today);
 
 		history_store_lock_shelves();
+		if (left_to_others(call, from, today + DAYS_AHEAD))
+			return false;
 		for (DateADT day = from; day <= today + DAYS_AHEAD; day++)
 			history_store_add_shelf(day);
 		if (from > last + 1)
@@ -136,6 +156,8 @@ shelf_maintain(Call *call, int64 *dropped)
 		last = today + DAYS_AHEAD;
 		effect_shelves(call->db, first, last);
 	}
+	else
+		(void) db_loose_since(call->db, 0);
 
 	/* a shelf that was the last for longer than its day has younger rows too */
 	if (oldest >= time_to_day(cutoff) || oldest >= today - 1 || IsTransactionBlock() ||

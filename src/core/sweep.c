@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "core/agent.h"
+#include "core/audit.h"
 #include "core/capability.h"
 #include "core/lease.h"
 #include "core/shelf.h"
@@ -23,33 +24,26 @@
 
 /* What somebody had locked is looked at again after so long. */
 #define LOCKED_RETRY		(200 * INT64CONST(1000))
+/* How far the sweeper looks for what will be due, while there is much coming. */
+#define LOOK_AHEAD			USECS_PER_SEC
 
 /*
  * Watching, pruning and shelves need not be looked at in every pass of the
  * sweeper; a pass by hand does everything.
  */
 static bool upkeep = true;
+static bool auditing = true;	/* upkeep that may read the indexes of tasks */
 static int64 upkeep_due = 0;	/* monotonic */
 
-/* Finds agents that the roster should watch but does not know, or knows wrongly. */
+/* Brings the roster, and what is cached of policies, to what the tables say. */
 static bool
 watch_agents(Call *call, SweepCounts *counts)
 {
-	AgentRow   *rows;
-	int			count;
-
 	if (!upkeep)
 		return false;
 	token_keep_ahead(call->db);
-	rows = agent_store_all_expected(&count);
-	for (int i = 0; i < count; i++)
-	{
-		AgentView	view;
-
-		if (agent_find(call, rows[i].agent_id, &view) && view.in_roster)
-			agent_reconcile(call, &view);
-		CHECK_FOR_INTERRUPTS();
-	}
+	audit_agents(call, auditing);
+	audit_policies(call);
 	return false;
 }
 
@@ -106,14 +100,20 @@ take_back_orphans(Call *call, SweepCounts *counts)
 	return false;
 }
 
-/* Marks agents dead that are silent for too long, and takes their leases back. */
+/* Where in the roster the burial of the dead goes on in this pass. */
+static int	bury_from = 0;
+
+/*
+ * Marks agents dead that are silent for too long, and takes their leases back;
+ * about a batch of both together.
+ */
 static bool
 bury_dead_agents(Call *call, SweepCounts *counts)
 {
 	AgentView	view;
-	int			position = 0;
+	int64		done = 0;
 
-	while (roster_next(call->db, &position, &view))
+	while (done < AINS_SWEEP_BATCH && roster_next(call->db, &bury_from, &view))
 	{
 		AgentStatus status = policy_agent_status(view.facts.wanted, view.facts.health,
 												 view.facts.dead);
@@ -128,18 +128,20 @@ bury_dead_agents(Call *call, SweepCounts *counts)
 			if (!agent_mark_dead(call, &view))
 				continue;
 			counts->agents_marked_dead++;
+			done++;
 		}
 		else if (view.beats.active_tasks <= 0)
 			continue;			/* dead already, with nothing left to take */
 
 		taken = lease_take_back_all(call, view.agent_id, END_AGENT_DEAD, true);
 		counts->leases_of_dead_agents += taken;
+		done += taken;
 		if (taken == 0 && view.beats.active_tasks > 0 &&
 			task_store_count_of_agent(view.agent_id, &hash) == 0)
 			roster_correct_held(call->db, &view, 0, 0);
 		CHECK_FOR_INTERRUPTS();
 	}
-	return false;
+	return done >= AINS_SWEEP_BATCH;
 }
 
 static void
@@ -231,6 +233,8 @@ handle_due(Call *call, SweepCounts *counts)
 
 	effects_reserve(AINS_SWEEP_BATCH + 1);
 	from = db_take_unswept(call->db, call->now.wall);
+	if (from > call->now.wall)
+		return false;
 	effect_unswept(call->db, from);
 	tasks = task_store_lock_due(from, call->now.wall, &count);
 	for (int i = 0; i < count; i++)
@@ -245,67 +249,21 @@ handle_due(Call *call, SweepCounts *counts)
 	}
 
 	/* what is left was locked, or is the next batch's */
-	earliest = task_store_earliest_wake(from);
+	earliest = task_store_earliest_wake(from, call->now.wall + 1);
+	if (earliest > call->now.wall)
+		return false;
 	db_lower_swept(call->db, earliest);
-	return count == AINS_SWEEP_BATCH && earliest <= call->now.wall;
+	return count == AINS_SWEEP_BATCH;
 }
 
-/* Keys of a lane that one audit corrects at most, and the next one remembers. */
-#define AUDIT_ROOM	1000
-
-/* What the last audit of this process found missing. */
-static struct
-{
-	DbState    *db;
-	int			count;
-	ReadyKey	keys[AUDIT_ROOM];
-}			suspects;
-
-/*
- * Compares the ready set with the table. A key that is missing once may be in
- * motion; one that is missing twice in a row and not locked was lost: it counts
- * as drift, and is pushed. So whatever the cause, a task is delayed by two of
- * these intervals at most.
- */
+/* Looks for what the steps above would never see. */
 static bool
-audit_ready_set(Call *call, SweepCounts *counts)
+audit_tasks(Call *call, SweepCounts *counts)
 {
-	int			lane_count;
-	int32	   *lane_ids;
-	ReadyKey   *missing;
-	int			found = 0;
-
-	if (!upkeep)
+	if (!upkeep || !auditing)
 		return false;
-	lane_ids = ready_lanes(call->db, &lane_count);
-	missing = palloc(AUDIT_ROOM * sizeof(ReadyKey));
-	for (int i = 0; i < lane_count && found < AUDIT_ROOM; i++)
-	{
-		int			count = ready_missing(call->db, lane_ids[i], missing + found,
-										  AUDIT_ROOM - found);
-
-		for (int j = found; j < found + count; j++)
-		{
-			TaskRow		task;
-			bool		again = false;
-
-			for (int k = 0; k < suspects.count && suspects.db == call->db && !again; k++)
-				again = suspects.keys[k].task_id == missing[j].task_id &&
-					suspects.keys[k].rank == missing[j].rank;
-			effects_reserve(1);
-			if (again && task_store_lock_free(missing[j].task_id, &task))
-			{
-				task_note_locked(call, &task);
-				if (task.status == TASK_PENDING && task.rank == missing[j].rank)
-					db_note_drift(call->db);
-			}
-		}
-		found += count;
-		CHECK_FOR_INTERRUPTS();
-	}
-	memcpy(suspects.keys, missing, found * sizeof(ReadyKey));
-	suspects.count = found;
-	suspects.db = call->db;
+	audit_wakes(call);
+	audit_ready_set(call);
 	return false;
 }
 
@@ -328,20 +286,22 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
-	{"auditing the ready set", audit_ready_set},
+	{"auditing tasks", audit_tasks},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };
 const int	sweep_step_count = lengthof(sweep_steps);
 
 /*
- * If the sweeper is later than it meant to be by a third of the heartbeat
+ * A pass begins. If the sweeper is later than it meant to be by a third of the heartbeat
  * timeout, or the wall clock was stepped by that, the machine stood still or
  * its clock was set: every agent gets the grace of a restart.
  */
 static void
-note_lateness(Call *call)
+begin_pass(Call *call)
 {
+	bury_from = 0;
+	auditing = audit_affordable(call);
 	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
 		roster_grace(call->db, &call->now);
 }
@@ -350,7 +310,7 @@ void
 sweep_pass(Call *call, SweepCounts *counts)
 {
 	call_require_read_committed("sweep");
-	note_lateness(call);
+	begin_pass(call);
 	upkeep = true;
 	for (int i = 0; i < sweep_step_count; i++)
 		while (sweep_steps[i].run(call, counts))
@@ -366,31 +326,46 @@ sweep_dead_agents(Call *call)
 	SweepCounts counts = {0};
 
 	call_require_read_committed("release_dead_agent_leases");
-	note_lateness(call);
+	begin_pass(call);
 	(void) take_back_orphans(call, &counts);
-	(void) bury_dead_agents(call, &counts);
+	while (bury_dead_agents(call, &counts))
+		CHECK_FOR_INTERRUPTS();
 	return counts.leases_of_dead_agents;
 }
 
 void
 sweep_note_pass(Call *call)
 {
-	note_lateness(call);
+	begin_pass(call);
 	upkeep = call->now.mono >= upkeep_due;
 	if (upkeep)
 		upkeep_due = call->now.mono + ains_audit_interval * USECS_PER_SEC;
 }
 
+/*
+ * Nothing live is before what is found, so dead entries are walked only once;
+ * unless a commit lowers the mark again: as long as they do that we do not look
+ * far, since what we would walk in vain is mostly leases that ended early.
+ */
 TimestampTz
 sweep_next(Call *call)
 {
+	static uint64 last_lowered = 0;
+	static int64 ahead = LOOK_AHEAD;
 	uint64		lowered;
 	TimestampTz from = db_read_unswept(call->db, &lowered);
-	TimestampTz next = task_store_earliest_wake(from);
+	TimestampTz next;
 	int64		nap;
 
-	/* nothing live is before it, so dead entries are walked only once */
-	db_raise_swept(call->db, next, lowered);
+	ahead = lowered != last_lowered ? LOOK_AHEAD
+		: Min(ahead * 2, Max(ains_sweep_max_nap * INT64CONST(1000), LOOK_AHEAD));
+	last_lowered = lowered;
+	next = call->now.wall + ahead;
+	if (from < next)
+	{
+		next = task_store_earliest_wake(from, next);
+		db_raise_swept(call->db, next, lowered);
+	}
 
 	next = Min(next, roster_next_deadline(call->db, &call->now));
 	/* overdue: somebody had it locked */

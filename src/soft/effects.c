@@ -20,6 +20,7 @@ typedef enum EffectKind
 {
 	EFFECT_WAKE_AT,
 	EFFECT_AGENT,
+	EFFECT_NEW_AGENT,
 	EFFECT_AGENT_GONE,
 	EFFECT_HELD,
 	EFFECT_CANCEL_REQUESTED,
@@ -36,6 +37,8 @@ typedef enum EffectKind
 	EFFECT_UNSWEPT
 } EffectKind;
 
+#define EFFECT_KINDS	(EFFECT_UNSWEPT + 1)
+
 /* A transaction with more effects says "from this key on" instead of each key. */
 #define MANY_EFFECTS	10000
 
@@ -49,11 +52,7 @@ typedef struct Effect
 	union
 	{
 		TimestampTz at;
-		struct
-		{
-			AgentFacts	facts;
-			bool		is_new;
-		}			agent;
+		AgentFacts	facts;
 		uint64		version;
 		struct
 		{
@@ -82,6 +81,8 @@ static MemoryContext effects_context;	/* child of TopMemoryContext */
 static Effect *effects;
 static int	effect_count;
 static int	effect_room;
+/* How many there are of each kind: most questions are about kinds there are none of. */
+static int	kind_count[EFFECT_KINDS];
 
 static void
 apply(const Effect *effect)
@@ -94,7 +95,8 @@ apply(const Effect *effect)
 			db_wake_at(db, effect->at);
 			break;
 		case EFFECT_AGENT:
-			roster_set(db, effect->agent_id, &effect->agent.facts);
+		case EFFECT_NEW_AGENT:
+			roster_set(db, effect->agent_id, &effect->facts);
 			db_wake_now(db);	/* its deadline may be the next */
 			waiters_wake_agent(db, effect->agent_id);
 			break;
@@ -190,6 +192,8 @@ finish(int level, int when)
 		if (effects[i].when & when)
 			apply(&effects[i]);
 	wake_for_ready(kept, when);
+	for (int i = kept; i < effect_count; i++)
+		kind_count[effects[i].kind]--;
 	effect_count = kept;
 }
 
@@ -287,6 +291,7 @@ push(EffectKind kind, EffectWhen when, DbState *db, const char *agent_id)
 		copy = MemoryContextStrdup(effects_context, agent_id);
 
 	effect = &effects[effect_count++];
+	kind_count[kind]++;
 	memset(effect, 0, sizeof(Effect));
 	effect->kind = kind;
 	effect->when = when;
@@ -320,6 +325,12 @@ recent(EffectKind kind, EffectWhen when, DbState *db, int32 lane_id, const char 
 	return NULL;
 }
 
+static inline bool
+pending(EffectKind kind)
+{
+	return kind_count[kind] > 0;
+}
+
 /* A row got this wake_at. */
 void
 effect_wake_at(DbState *db, TimestampTz at)
@@ -339,10 +350,7 @@ effect_wake_at(DbState *db, TimestampTz at)
 void
 effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts, bool is_new)
 {
-	Effect	   *effect = push(EFFECT_AGENT, ON_COMMIT, db, agent_id);
-
-	effect->agent.facts = *facts;
-	effect->agent.is_new = is_new;
+	push(is_new ? EFFECT_NEW_AGENT : EFFECT_AGENT, ON_COMMIT, db, agent_id)->facts = *facts;
 }
 
 /* The row of an agent was deleted; the version likewise. */
@@ -578,16 +586,18 @@ effect_unswept(DbState *db, TimestampTz at)
 bool
 effects_pending_agent(DbState *db, const char *agent_id, AgentFacts *facts, bool *gone)
 {
+	if (!pending(EFFECT_AGENT) && !pending(EFFECT_NEW_AGENT) && !pending(EFFECT_AGENT_GONE))
+		return false;
 	for (int i = effect_count - 1; i >= 0; i--)
 	{
 		Effect	   *effect = &effects[i];
 
-		if ((effect->kind != EFFECT_AGENT && effect->kind != EFFECT_AGENT_GONE) ||
-			effect->db != db || strcmp(effect->agent_id, agent_id) != 0)
+		if ((effect->kind != EFFECT_AGENT && effect->kind != EFFECT_NEW_AGENT &&
+			 effect->kind != EFFECT_AGENT_GONE) || effect->db != db || strcmp(effect->agent_id, agent_id) != 0)
 			continue;
 		*gone = effect->kind == EFFECT_AGENT_GONE;
 		if (!*gone)
-			*facts = effect->agent.facts;
+			*facts = effect->facts;
 		return true;
 	}
 	return false;
@@ -597,12 +607,7 @@ effects_pending_agent(DbState *db, const char *agent_id, AgentFacts *facts, bool
 int
 effects_new_agents(void)
 {
-	int			count = 0;
-
-	for (int i = 0; i < effect_count; i++)
-		if (effects[i].kind == EFFECT_AGENT && effects[i].agent.is_new)
-			count++;
-	return count;
+	return kind_count[EFFECT_NEW_AGENT];
 }
 
 /*
@@ -614,6 +619,8 @@ effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash
 {
 	*delta = 0;
 	*hash = 0;
+	if (!pending(EFFECT_HELD))
+		return;
 	for (int i = 0; i < effect_count; i++)
 	{
 		Effect	   *effect = &effects[i];
@@ -631,15 +638,6 @@ bool
 effects_any(void)
 {
 	return effect_count > 0;
-}
-
-static bool
-pending(EffectKind kind)
-{
-	for (int i = effect_count - 1; i >= 0; i--)
-		if (effects[i].kind == kind)
-			return true;
-	return false;
 }
 
 /* Whether this transaction changed a policy: what it reads may be its own. */

@@ -668,14 +668,14 @@ copy_lane(DbState *db, int32 lane_id, int *count, ReadyKey *horizon)
 
 /*
  * Compares a lane with the index up to its horizon: up to `room` keys of
- * PENDING rows that the heap does not have. Most of them are in motion: popped,
- * or pushed in this moment.
+ * PENDING rows that the heap does not have, perhaps since they are in motion:
+ * popped, or about to be pushed. Adds to *read how many keys it looked at.
  */
 int
-ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room)
+ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room, int64 *read)
 {
 	int			known;
-	int			read;
+	int			keys_read;
 	int			count = 0;
 	ReadyKey	horizon;
 	ReadyKey	from = READY_KEY_MIN;
@@ -684,17 +684,18 @@ ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room)
 
 	do
 	{
-		read = lease_store_ready_keys(lane_id, from, AUDIT_SLICE, slice);
-		for (int i = 0; i < read && count < room; i++)
+		keys_read = lease_store_ready_keys(lane_id, from, AUDIT_SLICE, slice);
+		*read += keys_read;
+		for (int i = 0; i < keys_read && count < room; i++)
 		{
 			if (ready_key_compare(slice[i], horizon) >= 0)
 				return count;
 			if (bsearch(&slice[i], keys, known, sizeof(ReadyKey), heap_order) == NULL)
 				missing[count++] = slice[i];
 		}
-		if (read > 0)
-			from = (ReadyKey) {slice[read - 1].rank, slice[read - 1].task_id + 1};
+		if (keys_read > 0)
+			from = (ReadyKey) {slice[keys_read - 1].rank, slice[keys_read - 1].task_id + 1};
 		CHECK_FOR_INTERRUPTS();
-	} while (read == AUDIT_SLICE && count < room);
+	} while (keys_read == AUDIT_SLICE && count < room);
 	return count;
 }

@@ -58,7 +58,8 @@ extern bool ready_pop(DbState *db, const int32 *lanes, int count, PoppedKey *pop
 
 /* Housekeeping. */
 extern int32 *ready_lanes(DbState *db, int *count);
-extern int	ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room);
+extern int	ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room,
+						  int64 *read);
 extern void ready_reset(DbState *db);
 extern bool ready_is_valid(DbState *db);
 

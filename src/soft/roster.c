@@ -36,7 +36,9 @@ typedef struct AgentSlot
 typedef struct Roster
 {
 	int32		size;
-	int32		free;			/* first free slot; roster lock */
+	int32		free;			/* first free slot; roster lock, as the next two */
+	int32		free_count;
+	int32		hand;			/* where the search for an idle agent goes on */
 	AgentSlot	slots[FLEXIBLE_ARRAY_MEMBER];
 	/* followed by int32 chains[size] */
 } Roster;
@@ -72,6 +74,8 @@ roster_shmem_init(void)
 		return;
 	roster->size = ains_max_agents;
 	roster->free = 0;
+	roster->free_count = roster->size;
+	roster->hand = 0;
 	for (int32 i = 0; i < roster->size; i++)
 	{
 		AgentSlot  *slot = &roster->slots[i];
@@ -123,6 +127,7 @@ free_slot(AgentSlot *slot)
 	slot->next = roster->free;
 	slot->db_number = NO_SLOT;
 	roster->free = index;
+	roster->free_count++;
 }
 
 /* Needs the roster lock, exclusively; NULL when full. The slot is zeroed. */
@@ -137,6 +142,7 @@ take_slot(DbState *db, const char *agent_id)
 		return NULL;
 	slot = &roster->slots[index];
 	roster->free = slot->next;
+	roster->free_count--;
 	slot->db_number = shmem_db_number(db);
 	strlcpy(slot->agent_id, agent_id, AINS_NAME_SIZE);
 	chain = chain_of(slot->db_number, agent_id);
@@ -162,23 +168,22 @@ is_idle(const AgentSlot *slot)
 
 /*
  * Makes sure that so many slots are free, forgetting idle agents if need be;
- * false: it is full of agents that are needed. Needs the roster lock,
- * exclusively.
+ * false: it is full of agents that are needed. Goes on where the last search
+ * ended, so that one after the other does not look at the same ones. Needs the
+ * roster lock, exclusively.
  */
 static bool
 make_room(int wanted)
 {
-	int			found = 0;
+	for (int32 i = 0; roster->free_count < wanted && i < roster->size; i++)
+	{
+		AgentSlot  *slot = &roster->slots[roster->hand];
 
-	for (int32 i = roster->free; i != NO_SLOT && found < wanted; i = roster->slots[i].next)
-		found++;
-	for (int32 i = 0; found < wanted && i < roster->size; i++)
-		if (roster->slots[i].db_number != NO_SLOT && is_idle(&roster->slots[i]))
-		{
-			free_slot(&roster->slots[i]);
-			found++;
-		}
-	return found >= wanted;
+		roster->hand = (roster->hand + 1) % roster->size;
+		if (slot->db_number != NO_SLOT && is_idle(slot))
+			free_slot(slot);
+	}
+	return roster->free_count >= wanted;
 }
 
 static void
@@ -448,6 +453,29 @@ roster_correct_held(DbState *db, const AgentView *seen, int32 active_tasks, uint
 			  });
 }
 
+/*
+ * The table says how many leases the agent holds. The difference to what we
+ * count may be in motion; if two audits find the same one it stays, and is
+ * made up for, whatever the agent claimed or ended meanwhile.
+ */
+void
+roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash)
+{
+	int32		drift = held - seen->beats.active_tasks;
+	uint64		hash_drift = hash ^ seen->beats.held_hash;
+
+	WITH_SLOT(db, seen->agent_id,
+			  if (slot->beats.held_drift == drift && slot->beats.hash_drift == hash_drift)
+			  {
+				  slot->beats.active_tasks += drift;
+				  slot->beats.held_hash ^= hash_drift;
+				  drift = 0;
+				  hash_drift = 0;
+			  }
+			  slot->beats.held_drift = drift;
+			  slot->beats.hash_drift = hash_drift);
+}
+
 /* Of so many cancels that came, none is of a task the agent holds now. */
 void
 roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels)
@@ -489,8 +517,11 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 	if (slot != NULL && facts->version > slot->facts.version)
 	{
 		SpinLockAcquire(&slot->mutex);
-		/* a claim may have come after the leases were taken back, before this commit */
-		if (slot->facts.incarnation != 0 &&
+		/*
+		 * A claim may have come after the leases were taken back, before this
+		 * commit; one that comes later is noted by roster_held.
+		 */
+		if (slot->beats.active_tasks != 0 && slot->facts.incarnation != 0 &&
 			(slot->facts.incarnation != facts->incarnation ||
 			 (facts->wanted == WANTED_STOPPED && slot->facts.wanted != WANTED_STOPPED)))
 			slot->beats.orphans++;

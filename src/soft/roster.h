@@ -23,6 +23,8 @@ typedef struct AgentBeats
 	TimestampTz last_heartbeat; /* last call of heartbeat(); 0: none */
 	int32		active_tasks;	/* leases it holds ... */
 	uint64		held_hash;		/* ... and the XOR of their roster_task_hash */
+	int32		held_drift;		/* what the table said beyond that at the last audit */
+	uint64		hash_drift;
 	uint32		cancels;		/* how often a cancel of a task it holds came ... */
 	uint32		cancels_handled;	/* ... and was seen to be over */
 	uint32		orphans;		/* how often leases may have lost their holder ... */
@@ -59,6 +61,7 @@ extern int64 roster_timeout(const AgentFacts *facts);
 extern uint64 roster_task_hash(int64 task_id);
 extern void roster_correct_held(DbState *db, const AgentView *seen,
 								int32 active_tasks, uint64 held_hash);
+extern void roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash);
 extern void roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels);
 extern void roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts);
 

@@ -163,6 +163,9 @@ shmem_db(Oid database, Oid task_relid)
 		db->sweeper_wakes_at = 0;
 		db->swept_until = PG_INT64_MIN;
 		db->pass_began = db->pass_planned = 0;
+		db->loose_since = 0;
+		db->audit_due = 0;
+		db->policy_checksum = 0;
 		db->clock_gap = 0;
 		db->first_shelf = db->last_shelf = NO_SHELF;
 		SpinLockRelease(&db->mutex);
@@ -431,6 +434,52 @@ void
 db_note_drift(DbState *db)
 {
 	pg_atomic_fetch_add_u64(&db->ready_drift, 1);
+}
+
+/* By the monotonic clock, when the next audit may be done. */
+int64
+db_audit_due(DbState *db)
+{
+	int64		due;
+
+	SpinLockAcquire(&db->mutex);
+	due = db->audit_due;
+	SpinLockRelease(&db->mutex);
+	return due;
+}
+
+/* An audit was expensive: the next shall come so many microseconds later. */
+void
+db_put_off_audit(DbState *db, int64 now_mono, int64 by)
+{
+	SpinLockAcquire(&db->mutex);
+	db->audit_due = Max(db->audit_due, now_mono) + by;
+	SpinLockRelease(&db->mutex);
+}
+
+/* A shelf is seen loose now, or none is (0): since when, by the monotonic clock. */
+int64
+db_loose_since(DbState *db, int64 since)
+{
+	SpinLockAcquire(&db->mutex);
+	if (since == 0 || db->loose_since == 0)
+		db->loose_since = since;
+	since = db->loose_since;
+	SpinLockRelease(&db->mutex);
+	return since;
+}
+
+/* Notes the checksum of the policies; true if it was another. */
+bool
+db_policies_differ(DbState *db, uint64 checksum)
+{
+	bool		differ;
+
+	SpinLockAcquire(&db->mutex);
+	differ = db->policy_checksum != checksum;
+	db->policy_checksum = checksum;
+	SpinLockRelease(&db->mutex);
+	return differ;
 }
 
 /* The days that have shelves; NO_SHELF when not known. */

@@ -49,6 +49,9 @@ typedef struct DbState
 	uint64		lowered;		/* how often that was lowered */
 	int64		pass_began;		/* monotonic: the last sweep; 0: none */
 	int64		pass_planned;	/* monotonic: when the next was due; 0: not known */
+	int64		loose_since;	/* monotonic: a shelf is not attached; 0: all are */
+	int64		audit_due;		/* monotonic: no audit before that */
+	uint64		policy_checksum;	/* of the tables, at the last audit */
 	int64		clock_gap;		/* wall - monotonic at the last pass; 0: none */
 	DateADT		first_shelf;	/* the latest unbroken run of shelves */
 	DateADT		last_shelf;		/* NO_SHELF: ask the catalog */
@@ -93,6 +96,10 @@ extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
 extern uint64 db_version(DbState *db);
 extern void db_note_drift(DbState *db);
+extern int64 db_audit_due(DbState *db);
+extern void db_put_off_audit(DbState *db, int64 now_mono, int64 by);
+extern int64 db_loose_since(DbState *db, int64 since);
+extern bool db_policies_differ(DbState *db, uint64 checksum);
 extern void db_get_shelves(DbState *db, DateADT *first, DateADT *last);
 extern void db_set_shelves(DbState *db, DateADT first, DateADT last);
 

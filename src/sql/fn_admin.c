@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "clock.h"
-#include "core/agent.h"
+#include "core/audit.h"
 #include "core/capability.h"
 #include "core/sweep.h"
 #include "guc.h"
@@ -183,14 +183,11 @@ Datum
 ains_rescan(PG_FUNCTION_ARGS)
 {
 	Call		call;
-	AgentView	view;
-	int			position = 0;
 
 	call_begin(&call);
 	db_set_shelves(call.db, NO_SHELF, NO_SHELF);
 	ready_reset(call.db);
-	while (roster_next(call.db, &position, &view))
-		agent_reconcile(&call, &view);
+	audit_agents(&call, true);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();

@@ -91,22 +91,32 @@ read_rows(QueryCall *q, int *count)
 	return rows;
 }
 
-/* Every agent the sweeper must watch: expected to beat, or holding a lease. */
+/* Every agent there is, in the order of strcmp(), with its leases if asked for. */
 AgentRow *
-agent_store_all_expected(int *count)
+agent_store_all(bool leases, int *count)
 {
-	static SavedQuery query = {
-		"SELECT " FACT_COLUMNS " FROM ains.agent a"
-		" WHERE a.agent_status NOT IN ('INACTIVE', 'DEAD')"
-		"  OR EXISTS (SELECT FROM ains.task t WHERE t.agent_id = a.agent_id"
-		"   AND t.status = 'ACTIVE')",
-	0, {0}, .scans = true};
+	static SavedQuery plain = {
+		"SELECT " FACT_COLUMNS ", 0, 0::bigint FROM ains.agent a"
+		" ORDER BY a.agent_id COLLATE \"C\"",
+	0, {0}};
+	static SavedQuery with_leases = {
+		"SELECT " FACT_COLUMNS ", coalesce(h.held, 0), coalesce(h.hash, 0)"
+		" FROM ains.agent a LEFT JOIN ("
+		"  SELECT agent_id, count(*)::integer AS held, bit_xor(hashint8extended(task_id, 0)) AS hash"
+		"   FROM ains.task WHERE status = 'ACTIVE' GROUP BY agent_id) h USING (agent_id)"
+		" ORDER BY a.agent_id COLLATE \"C\"",
+	0, {0}};
 	QueryCall	q;
 	AgentRow   *rows;
 
-	query_begin(&q, &query);
+	query_begin(&q, leases ? &with_leases : &plain);
 	query_run(&q);
 	rows = read_rows(&q, count);
+	for (int i = 0; i < *count; i++)
+	{
+		rows[i].held = query_int32(&q, i, 9);
+		rows[i].held_hash = (uint64) query_int64(&q, i, 10);
+	}
 	query_end(&q);
 	return rows;
 }

@@ -30,12 +30,14 @@ typedef struct AgentRow
 {
 	char	   *agent_id;
 	AgentFacts	facts;
+	int32		held;			/* leases, if they were asked for ... */
+	uint64		held_hash;		/* ... and the XOR of their hashes (roster.h) */
 } AgentRow;
 
 extern bool agent_store_find(const char *agent_id, AgentFacts *facts);
 extern bool agent_store_lock(const char *agent_id, AgentFacts *facts);
 extern bool agent_store_lock_free(const char *agent_id, AgentFacts *facts);
-extern AgentRow *agent_store_all_expected(int *count);
+extern AgentRow *agent_store_all(bool leases, int *count);
 extern bool agent_store_insert(const NewAgent *agent);
 extern void agent_store_restart(const NewAgent *agent);
 extern Datum agent_store_row(const char *agent_id);

@@ -52,7 +52,8 @@ capability_store_create(const char *name, TimestampTz now)
 		"WITH made AS ("
 		" INSERT INTO ains.capability (capability, created_at) VALUES ($1, $2)"
 		"  ON CONFLICT DO NOTHING RETURNING capability)"
-		" INSERT INTO ains.lane (capability) SELECT capability FROM made",
+		" INSERT INTO ains.lane (capability) SELECT capability FROM made"
+		"  ON CONFLICT (capability) DO UPDATE SET capability = excluded.capability",
 	2, {TEXTOID, TIMESTAMPTZOID}};
 	QueryCall	q;
 	bool		made;
@@ -170,4 +171,46 @@ capability_store_pause(const char *name, bool paused)
 	found = query_run(&q) > 0;
 	query_end(&q);
 	return found;
+}
+
+/* A number that changes with what decides who may claim from which lane. */
+uint64
+capability_store_checksum(void)
+{
+	static SavedQuery sum = {
+		"SELECT bit_xor(h) FROM ("
+		" SELECT hash_record_extended(c, 1) FROM ains.capability c UNION ALL"
+		" SELECT hash_record_extended(l, 2) FROM ains.lane l UNION ALL"
+		" SELECT hash_record_extended(o, 3) FROM ains.agent_capability o) r (h)",
+	0, {0}, .scans = true};
+	QueryCall	q;
+	uint64		checksum = 0;
+
+	query_begin(&q, &sum);
+	query_run(&q);
+	if (!query_isnull(&q, 0, 1))
+		checksum = (uint64) query_int64(&q, 0, 1);
+	query_end(&q);
+	return checksum;
+}
+
+/* Capabilities whose row is gone while their lane is there, in the caller's context. */
+char	  **
+capability_store_lost(int *count)
+{
+	static SavedQuery find = {
+		"SELECT l.capability FROM ains.lane l WHERE NOT EXISTS"
+		" (SELECT FROM ains.capability c WHERE c.capability = l.capability)",
+	0, {0}, .scans = true};
+	QueryCall	q;
+	char	  **names;
+
+	query_begin(&q, &find);
+	query_run(&q);
+	names = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(char *));
+	for (uint64 i = 0; i < q.count; i++)
+		names[i] = query_text_copy(&q, i, 1);
+	*count = q.count;
+	query_end(&q);
+	return names;
 }

@@ -47,5 +47,7 @@ extern bool capability_store_create(const char *name, TimestampTz now);
 extern bool capability_store_lock(const char *name, int64 *aging_interval);
 extern Datum capability_store_configure(const char *name, const CapabilityChange *change);
 extern bool capability_store_pause(const char *name, bool paused);
+extern uint64 capability_store_checksum(void);
+extern char **capability_store_lost(int *count);
 
 #endif							/* AINS_CAPABILITY_STORE_H */

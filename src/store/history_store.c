@@ -146,7 +146,10 @@ history_store_completed_before(Datum task_ids, Datum tokens, Oid role, int *coun
 	return items;
 }
 
-/* Puts away a task whose row is locked by us. */
+/*
+ * Puts away a task whose row is locked by us. One that a restore brought back
+ * may have ended today already: the sweeper must not stumble over it.
+ */
 void
 history_store_finish(int64 task_id, const Finish *finish)
 {
@@ -156,7 +159,7 @@ history_store_finish(int64 task_id, const Finish *finish)
 		"  attempt, error, cancel_reason)"
 		" SELECT " SHARED_COLUMNS ", $2::ains.task_status, $3, $4, $5,"
 		"  coalesce($6, last_error), coalesce($7, cancel_reason) FROM gone"
-		" WHERE $8 OR $2 = 'FAILED'",
+		" WHERE $8 OR $2 = 'FAILED' ON CONFLICT DO NOTHING",
 		8, {INT8OID, TEXTOID, TIMESTAMPTZOID, DATEOID, INT4OID,
 	TEXTOID, TEXTOID, BOOLOID}};
 	QueryCall	q;
@@ -268,7 +271,7 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 	return made;
 }
 
-/* Notes how the current attempt of an ACTIVE task, locked by us, ended. */
+/* Notes how the current attempt of an ACTIVE task, locked by us, ended; likewise. */
 void
 history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,
 						  const char *error, TimestampTz now, DateADT shelf)
@@ -277,7 +280,8 @@ history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_st
 		"INSERT INTO ains.attempt (task_id, lease_token, shelf, attempt, started_at, ended_at,"
 		"  outcome, next_status, agent_id, error)"
 		" SELECT task_id, lease_token, $6, attempt, claimed_at, $5, $2,"
-		"  $3::ains.task_status, agent_id, $4 FROM ains.task WHERE task_id = $1",
+		"  $3::ains.task_status, agent_id, $4 FROM ains.task WHERE task_id = $1"
+		" ON CONFLICT DO NOTHING",
 	6, {INT8OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, DATEOID}};
 	QueryCall	q;
 
@@ -419,6 +423,34 @@ find_shelf(const char *parent, const char *shelf, bool *there, bool *attached)
 				 errhint("Rename or drop it.")));
 }
 
+static const struct
+{
+	const char *name;
+	const char *key;			/* also lets rows of a published table be deleted */
+}			parents[] = {
+	{"task_history", "task_id, shelf"},
+	{"attempt", "task_id, lease_token, shelf"},
+};
+
+/* Whether a table of the shelf of a day is there and not attached. */
+bool
+history_store_shelf_is_loose(DateADT day)
+{
+	char	   *name = day_name(day);
+	bool		loose = false;
+
+	for (int i = 0; i < lengthof(parents); i++)
+	{
+		char	   *parent = psprintf("ains.%s", parents[i].name);
+		bool		there;
+		bool		attached;
+
+		find_shelf(parent, psprintf("%s_%s", parent, name), &there, &attached);
+		loose = loose || (there && !attached);
+	}
+	return loose;
+}
+
 /*
  * Makes and attaches the shelf of a day, unless it is attached already; a
  * table of its name that is there (a restore brings them) becomes the shelf.
@@ -427,14 +459,6 @@ find_shelf(const char *parent, const char *shelf, bool *there, bool *attached)
 void
 history_store_add_shelf(DateADT day)
 {
-	static const struct
-	{
-		const char *name;
-		const char *key;		/* also lets rows of a published table be deleted */
-	}			parents[] = {
-		{"task_history", "task_id, shelf"},
-		{"attempt", "task_id, lease_token, shelf"},
-	};
 	char	   *name = day_name(day);
 	char	   *next = day_name(day + 1);
 

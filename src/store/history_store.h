@@ -66,6 +66,7 @@ extern bool history_store_non_retryable(const char *error);
 
 extern void history_store_shelves(DateADT *first, DateADT *last, DateADT *oldest);
 extern void history_store_lock_shelves(void);
+extern bool history_store_shelf_is_loose(DateADT day);
 extern void history_store_add_shelf(DateADT day);
 extern bool history_store_shelf_is_older(DateADT day, TimestampTz than);
 extern void history_store_drop_shelf(DateADT day);

@@ -462,20 +462,47 @@ task_store_lock_due(TimestampTz from, TimestampTz until, int *count)
 	return rows;
 }
 
-/* The earliest wake_at from `from` on; PG_INT64_MAX if there is none. */
+/*
+ * The earliest wake_at from `from` on, but before `until`; `until` if there is
+ * none. What is later is not looked at: there may be many dead entries.
+ */
 TimestampTz
-task_store_earliest_wake(TimestampTz from)
+task_store_earliest_wake(TimestampTz from, TimestampTz until)
 {
 	static SavedQuery find = {
-		"SELECT wake_at FROM ains.task WHERE wake_at >= $1 ORDER BY wake_at LIMIT 1",
-	1, {TIMESTAMPTZOID}};
+		"SELECT wake_at FROM ains.task WHERE wake_at >= $1 AND wake_at < $2"
+		" ORDER BY wake_at LIMIT 1",
+	2, {TIMESTAMPTZOID, TIMESTAMPTZOID}};
 	QueryCall	q;
-	TimestampTz earliest = PG_INT64_MAX;
+	TimestampTz earliest = until;
 
 	query_begin(&q, &find);
 	query_arg(&q, TimestampTzGetDatum(from));
+	query_arg(&q, TimestampTzGetDatum(until));
 	if (query_run(&q) > 0)
 		earliest = query_time(&q, 0, 1);
 	query_end(&q);
 	return earliest;
+}
+
+/*
+ * How many entries this transaction has read so far of the indexes that audits
+ * read, those of dead rows included; 0 if track_counts is off.
+ */
+int64
+task_store_index_reads(void)
+{
+	static SavedQuery find = {
+		"SELECT pg_stat_get_xact_tuples_returned('ains.task_ready'::regclass)"
+		" + pg_stat_get_xact_tuples_returned('ains.task_wake'::regclass)"
+		" + pg_stat_get_xact_tuples_returned('ains.task_held'::regclass)",
+	0, {0}};
+	QueryCall	q;
+	int64		reads;
+
+	query_begin(&q, &find);
+	query_run(&q);
+	reads = query_int64(&q, 0, 1);
+	query_end(&q);
+	return reads;
 }

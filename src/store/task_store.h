@@ -81,6 +81,7 @@ extern void task_store_request_cancel(int64 task_id, const char *reason, Timesta
 extern int64 task_store_rerank(const char *capability, int64 change);
 
 extern TaskRow *task_store_lock_due(TimestampTz from, TimestampTz until, int *count);
-extern TimestampTz task_store_earliest_wake(TimestampTz from);
+extern TimestampTz task_store_earliest_wake(TimestampTz from, TimestampTz until);
+extern int64 task_store_index_reads(void);
 
 #endif							/* AINS_TASK_STORE_H */

@@ -139,10 +139,14 @@ COMMIT;
 SELECT partitions_dropped FROM ains.sweep();
 SELECT partitions_dropped FROM ains.sweep();
 
--- a shelf of that name that is there already is adopted; a sweep that is rolled back made none
+-- a shelf of that name that is there already is adopted, if nobody else attaches it soon; a sweep
+-- that is rolled back made none
 SELECT format('ains.task_history_%s', to_char((t.now() AT TIME ZONE 'UTC')::date + 8, 'YYYYMMDD')) AS name \gset
 CREATE TABLE :name (LIKE ains.task_history INCLUDING ALL);
 SELECT t.advance('1 day');
+SELECT partitions_dropped >= 0 AS swept FROM ains.sweep();
+SELECT max(day) - t.day(t.now()) AS ahead FROM t.shelves;
+SELECT t.advance('11 s');
 BEGIN;
 SELECT partitions_dropped FROM ains.sweep();
 SELECT max(day) - t.day(t.now()) AS ahead FROM t.shelves;
