@@ -16,6 +16,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "core/capability.h"
 #include "core/cron.h"
@@ -108,10 +109,12 @@ require_owner(Call *call, Oid owner, const char *kind, const char *name)
 TimestampTz
 schedule_save(Call *call, Schedule *schedule)
 {
+	CronTimes	times;
+	pg_tz	   *zone = read_texts(schedule->cron, schedule->timezone, &times);
 	Oid			owner;
 
 	schedule->owner = call->role;
-	schedule->next_run = schedule_next(schedule->cron, schedule->timezone, call->now.wall);
+	schedule->next_run = cron_next(&times, call->now.wall, zone);
 	if (schedule->next_run == 0)
 		refuse("cron", psprintf("\"%s\" is no time that ever comes.", schedule->cron),
 			   "Not every month has that day.");
@@ -123,6 +126,8 @@ schedule_save(Call *call, Schedule *schedule)
 		if (schedule_store_lock(schedule->name, &owner))
 		{
 			require_owner(call, owner, "schedule", schedule->name);
+			/* whoever ran it while we waited for the lock has gone on in time */
+			schedule->next_run = cron_next(&times, clock_read().wall, zone);
 			schedule_store_update(schedule);
 			break;
 		}
