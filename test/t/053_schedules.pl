@@ -44,7 +44,9 @@ like(raises($customer, $make, '55000', 'not preloaded')->{hint}, qr/pg_cron/, 's
 is($s->query('SELECT count(*) FROM ains.schedule'), '0', 'and there is no schedule');
 restart('shop', "shared_preload_libraries = 'pg_cron,ains'", "cron.database_name = 'nowhere'", "cron.host = '" . $node->host . "'");
 like(raises($customer, $make, '55000', 'in a database that is not there')->{detail}, qr/"nowhere"/, 'says which');
-restart('shop', "cron.database_name = 'postgres'");
+restart('shop', "cron.database_name = 'postgres'", 'max_worker_processes = 2');
+like(raises($customer, $make, '53000', 'no worker is free')->{hint}, qr/max_worker_processes/, 'says which setting');
+restart('shop', 'max_worker_processes = 8');
 like(raises($customer, $make, '55000', 'preloaded, but no extension')->{detail}, qr/"postgres"/, 'says where');
 
 # Somebody else's schema of that name is not believed.
