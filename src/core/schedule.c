@@ -25,6 +25,8 @@
 
 /* A time is missed when nobody came for this long: pg_cron comes every minute. */
 #define LATE	USECS_PER_MINUTE
+/* Somebody's open transaction, with a unique key, shall not stop all schedules. */
+#define RUN_LOCK_TIMEOUT	"1s"
 
 pg_noreturn static void
 refuse(const char *what, const char *why, const char *hint)
@@ -288,9 +290,13 @@ try_one(Call *call, const char *name)
 	PG_TRY();
 	{
 		Schedule	schedule;
+		int			level = NewGUCNestLevel();
 
+		(void) set_config_option("lock_timeout", RUN_LOCK_TIMEOUT, PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 		if (schedule_store_lock_due(name, call->now.wall, &schedule))
 			count = run_one(call, &schedule);
+		AtEOXact_GUC(true, level);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
