@@ -25,15 +25,20 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA ains, ains_internal FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA ains TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
--- What the views call; each filters by itself.
-GRANT EXECUTE ON FUNCTION ains_internal.clock_now(), ains_internal.roster()
+-- What the views call; each filters by itself, or reads no table.
+GRANT EXECUTE ON FUNCTION ains_internal.clock_now(), ains_internal.roster(),
+    ains_internal.next_run(text, text, timestamptz),
+    ains_internal.missed_runs(text, text, timestamptz)
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT SELECT ON ains.tasks, ains.dead_letters, ains.attempts, ains.agents, ains.active_agents,
-    ains.dead_agents TO ains_producer, ains_agent, ains_monitor, ains_admin;
+    ains.dead_agents, ains.schedules, ains.templates
+    TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT EXECUTE ON ROUTINE
-    ains.enqueue, ains.enqueue_batch, ains.wait_for_result
+    ains.enqueue, ains.enqueue_batch, ains.wait_for_result, ains.schedule, ains.unschedule,
+    ains.pause_schedule, ains.resume_schedule, ains.save_template, ains.drop_template,
+    ains.enqueue_from_template
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
@@ -54,5 +59,5 @@ GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
 
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
-    ains.release_dead_agent_leases, ains.rescan, ains.prune_agents
+    ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules
     TO ains_admin;

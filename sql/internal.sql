@@ -13,6 +13,15 @@ CREATE FUNCTION ains_internal.roster(
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'ains_roster';
 COMMENT ON FUNCTION ains_internal.roster() IS 'what shared memory knows of the agents';
 
+-- Of a cron text alone: they read no table.
+CREATE FUNCTION ains_internal.next_run(cron text, timezone text, after timestamptz) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_next_run';
+COMMENT ON FUNCTION ains_internal.next_run(text, text, timestamptz) IS 'the first time after that one which a cron text says';
+
+CREATE FUNCTION ains_internal.missed_runs(cron text, timezone text, since timestamptz) RETURNS bigint
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_missed_runs';
+COMMENT ON FUNCTION ains_internal.missed_runs(text, text, timestamptz) IS 'how many times of a cron text, from that one on, are a minute ago or more; 100,000 at most';
+
 CREATE FUNCTION ains_internal.extension_created() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_extension_created';
 COMMENT ON FUNCTION ains_internal.extension_created() IS 'asks the launcher for a sweeper in this database, at commit';

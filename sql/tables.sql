@@ -200,6 +200,52 @@ INSERT INTO ains.non_retryable_error (pattern, builtin) VALUES
     ('not found', true), ('bad request', true), ('validation error', true);
 COMMENT ON TABLE ains.non_retryable_error IS 'texts in an error that make fail() give up at once';
 
+-- Tasks to be enqueued at times that a cron text says. Which of these times
+-- have been handled is one column, next_run: whoever holds the row's lock moves
+-- it on, so none is handled twice.
+CREATE TABLE ains.schedule (
+    name         text PRIMARY KEY,
+    owner        regrole NOT NULL,
+    cron         text NOT NULL,
+    timezone     text NOT NULL,
+    catch_up     text NOT NULL,
+    paused       boolean NOT NULL DEFAULT false,
+    capability   text NOT NULL,
+    priority     smallint NOT NULL,
+    max_attempts integer,
+    timeout      interval,
+    unique_key   text,
+    payload      jsonb NOT NULL,
+    metadata     jsonb,
+    created_at   timestamptz NOT NULL,
+    next_run     timestamptz,
+    last_run     timestamptz,
+    last_task_id bigint,
+    missed_runs  bigint NOT NULL DEFAULT 0,
+    last_error   text,
+    CHECK (char_length(name) BETWEEN 1 AND 128),
+    CHECK (catch_up IN ('skip', 'one', 'all')),
+    CHECK (priority BETWEEN 1 AND 10)
+);
+COMMENT ON TABLE ains.schedule IS 'tasks to be enqueued again and again, at times that a cron text says';
+
+-- Arguments of enqueue() to be used again.
+CREATE TABLE ains.template (
+    name         text PRIMARY KEY,
+    owner        regrole NOT NULL,
+    capability   text NOT NULL,
+    payload      jsonb NOT NULL,
+    priority     smallint NOT NULL,
+    max_attempts integer,
+    timeout      interval,
+    unique_key   text,
+    metadata     jsonb,
+    created_at   timestamptz NOT NULL,
+    CHECK (char_length(name) BETWEEN 1 AND 128),
+    CHECK (priority BETWEEN 1 AND 10)
+);
+COMMENT ON TABLE ains.template IS 'arguments of ains.enqueue under a name';
+
 -- No lease token is ever issued above this. A sequence, because setval is not
 -- undone by a rollback; see soft/token.c.
 CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
@@ -246,6 +292,18 @@ COMMENT ON COLUMN ains.attempt.outcome IS 'how it ended';
 COMMENT ON COLUMN ains.attempt.next_status IS 'what became of the task';
 COMMENT ON COLUMN ains.attempt.shelf IS 'as in task_history';
 
+COMMENT ON COLUMN ains.schedule.owner IS 'the role its tasks belong to';
+COMMENT ON COLUMN ains.schedule.cron IS 'when: minute, hour, day of the month, month, day of the week';
+COMMENT ON COLUMN ains.schedule.timezone IS 'whose local time the cron text means';
+COMMENT ON COLUMN ains.schedule.catch_up IS 'what becomes of missed runs: skip, one or all of them are made up for';
+COMMENT ON COLUMN ains.schedule.next_run IS 'the first time that is not handled yet';
+COMMENT ON COLUMN ains.schedule.last_run IS 'the last time that became a task';
+COMMENT ON COLUMN ains.schedule.last_task_id IS 'that task';
+COMMENT ON COLUMN ains.schedule.missed_runs IS 'times that were handled a minute late or later';
+COMMENT ON COLUMN ains.schedule.last_error IS 'why the last try enqueued nothing; NULL: it did';
+
+COMMENT ON COLUMN ains.template.owner IS 'the role that saved it; its members use it';
+
 COMMENT ON COLUMN ains.non_retryable_error.retryable IS 'true: errors with this text are worth another attempt after all';
 COMMENT ON COLUMN ains.non_retryable_error.builtin IS 'comes with ains, and is not dumped';
 
@@ -260,4 +318,6 @@ SELECT pg_extension_config_dump('ains.task_task_id_seq', '');
 SELECT pg_extension_config_dump('ains.task_history', '');
 SELECT pg_extension_config_dump('ains.attempt', '');
 SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');
+SELECT pg_extension_config_dump('ains.schedule', '');
+SELECT pg_extension_config_dump('ains.template', '');
 SELECT pg_extension_config_dump('ains.token_ceiling', '');

@@ -87,6 +87,38 @@ CREATE VIEW ains.dead_agents WITH (security_barrier) AS
 SELECT * FROM ains.agents WHERE agent_status = 'DEAD';
 COMMENT ON VIEW ains.dead_agents IS 'agents that stopped beating';
 
+-- Runs that nobody has handled yet, since pg_cron or the schedule stands still,
+-- are counted as missed all the same.
+CREATE VIEW ains.schedules WITH (security_barrier) AS
+SELECT s.name, s.owner, s.cron, s.timezone, s.catch_up, s.paused, s.capability, s.priority,
+       s.max_attempts, s.timeout, s.unique_key, s.created_at, s.last_run, s.last_task_id,
+       CASE WHEN s.paused THEN NULL
+            WHEN s.next_run > ains_internal.clock_now() - interval '1 min' THEN s.next_run
+            ELSE ains_internal.next_run(s.cron, s.timezone, ains_internal.clock_now()) END AS next_run,
+       s.missed_runs
+           + coalesce(ains_internal.missed_runs(s.cron, s.timezone, s.next_run), 0) AS missed_runs,
+       s.last_error,
+       CASE WHEN o.own OR me.admin THEN s.payload END AS payload,
+       CASE WHEN o.own OR me.admin THEN s.metadata END AS metadata
+  FROM ains.schedule s
+ CROSS JOIN LATERAL (SELECT pg_has_role(current_user, s.owner::oid, 'USAGE') AS own) o
+ CROSS JOIN (
+       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
+              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
+ WHERE o.own OR me.admin OR me.monitor;
+COMMENT ON VIEW ains.schedules IS 'the schedules you may see';
+
+CREATE VIEW ains.templates WITH (security_barrier) AS
+SELECT t.*
+  FROM ains.template t
+ WHERE pg_has_role(current_user, t.owner::oid, 'USAGE')
+    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
+COMMENT ON VIEW ains.templates IS 'the templates you may use';
+
+COMMENT ON COLUMN ains.schedules.next_run IS 'when it is due next; NULL: it is paused';
+COMMENT ON COLUMN ains.schedules.missed_runs IS 'runs that were a minute late or later, or still are';
+COMMENT ON COLUMN ains.schedules.last_run IS 'the last time that became a task, last_task_id';
+
 COMMENT ON COLUMN ains.tasks.effective_priority IS 'the priority and what waiting has added to it';
 COMMENT ON COLUMN ains.tasks.cancel_requested_at IS 'when its agent was asked to stop';
 COMMENT ON COLUMN ains.tasks.lease_expires_at IS 'when the lease ends unless beats renew it';

@@ -100,11 +100,13 @@ query_installation(Installation *installation)
 }
 
 static void
-borrow_session(Borrowed *borrowed, bool scans)
+borrow_session(Borrowed *borrowed, bool scans, bool elsewhere)
 {
 	Installation installation;
 
-	if (!query_installation(&installation))
+	if (elsewhere)
+		installation.owner = GetUserId();
+	else if (!query_installation(&installation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"ains\" is not installed in this database"),
@@ -163,7 +165,7 @@ query_run(QueryCall *call)
 	int			result = 0;
 
 	Assert(call->nargs == query->nargs);
-	borrow_session(&borrowed, query->scans);
+	borrow_session(&borrowed, query->scans, query->elsewhere);
 	PG_TRY();
 	{
 		if (query->plan == NULL)
@@ -215,7 +217,7 @@ query_ddl(const char *sql)
 	int			result = 0;
 
 	SPI_connect();
-	borrow_session(&borrowed, false);
+	borrow_session(&borrowed, false, false);
 	PG_TRY();
 	{
 		int			level = NewGUCNestLevel();

@@ -33,6 +33,7 @@ typedef struct SavedQuery
 	int			nargs;
 	Oid			argtypes[QUERY_MAX_ARGS];
 	bool		scans;			/* reads whole tables: let the planner choose */
+	bool		elsewhere;		/* not of ains: run as we are, where it may be missing */
 	SPIPlanPtr	plan;
 } SavedQuery;
 

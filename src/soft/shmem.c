@@ -72,6 +72,7 @@ startup(void)
 			pg_atomic_init_u64(&db->next_token, 0);
 			pg_atomic_init_u64(&db->token_ceiling, 0);
 			pg_atomic_init_u64(&db->ready_drift, 0);
+			pg_atomic_init_u64(&db->schedules_run, 0);
 			pg_atomic_init_u64(&db->version, 0);
 			SpinLockInit(&db->mutex);
 		}
@@ -158,6 +159,7 @@ shmem_db(Oid database, Oid task_relid)
 		ready_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
+		pg_atomic_write_u64(&db->schedules_run, 0);
 		pg_atomic_fetch_add_u64(&db->policy_generation, 1);
 		SpinLockAcquire(&db->mutex);
 		db->sweeper_wakes_at = 0;

@@ -41,6 +41,8 @@ typedef struct DbState
 	pg_atomic_uint64 version;
 	/* Ready keys that were lost and found by the audit. */
 	pg_atomic_uint64 ready_drift;
+	/* When somebody last ran the schedules, monotonic; 0: nobody did. */
+	pg_atomic_uint64 schedules_run;
 
 	slock_t		mutex;			/* guards the rest; held for a few loads */
 	Latch	   *sweeper;		/* of the running sweeper, or NULL */

@@ -43,4 +43,7 @@ extern Datum edge_enum(Oid type, const char *label);
 extern Datum edge_int64_array(const int64 *values, int count);
 extern void edge_put_int64(Tuplestorestate *store, TupleDesc desc, int64 value);
 
+/* The SQL function, for those who make up its arguments. */
+extern PGDLLEXPORT Datum ains_enqueue(PG_FUNCTION_ARGS);
+
 #endif							/* AINS_EDGE_H */

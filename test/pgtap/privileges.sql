@@ -24,6 +24,14 @@ SELECT ains.enqueue('tap work', priority => 10) AS held,
 SELECT lease_token AS token FROM ains.claim('tap crew') \gset
 SELECT ains.fail(task_id, lease_token, 'broken', retryable => false) AS failed FROM ains.claim('tap crew') \gset
 RESET ROLE;
+SET ROLE tap_crew;
+SELECT ains.save_template('tap saved', 'tap work') AS saved \gset
+RESET ROLE;
+-- somebody has run the schedules, so pg_cron is not asked for
+SELECT ains.run_schedules() AS run \gset
+SET ROLE tap_crew;
+SELECT ains.schedule('tap made', '* * * * *', 'tap work') AS made \gset
+RESET ROLE;
 REVOKE ains_producer, ains_agent FROM tap_crew;
 SELECT quote_literal(ains.stop_agent(agent_id)) AS stopped
   FROM ains.register_agent('tap old') \gset
@@ -67,6 +75,14 @@ INSERT INTO may VALUES
     ('sweep',                     'SELECT ains.sweep()',                                               '-', '-', '-', 'y', '-', 'y'),
     ('release_dead_agent_leases', 'SELECT ains.release_dead_agent_leases()',                           '-', '-', '-', 'y', '-', 'y'),
     ('rescan',                    'SELECT ains.rescan()',                                              '-', '-', '-', 'y', '-', 'y'),
+    ('schedule',                  $$SELECT ains.schedule('tap made', '* * * * *', 'tap work')$$,       'y', '-', '-', 'y', '-', 'y'),
+    ('unschedule',                $$SELECT ains.unschedule('tap made')$$,                              'y', '-', '-', 'y', '-', 'y'),
+    ('pause_schedule',            $$SELECT ains.pause_schedule('tap made')$$,                          'y', '-', '-', 'y', '-', 'y'),
+    ('resume_schedule',           $$SELECT ains.resume_schedule('tap made')$$,                         'y', '-', '-', 'y', '-', 'y'),
+    ('run_schedules',             'SELECT ains.run_schedules()',                                       '-', '-', '-', 'y', '-', 'y'),
+    ('save_template',             $$SELECT ains.save_template('tap saved', 'tap work')$$,              'y', '-', '-', 'y', '-', 'y'),
+    ('drop_template',             $$SELECT ains.drop_template('tap saved')$$,                          'y', '-', '-', 'y', '-', 'y'),
+    ('enqueue_from_template',     $$SELECT ains.enqueue_from_template('tap saved')$$,                  'y', '-', '-', 'y', '-', 'y'),
     -- views: reading them is open to all four, what they show is not
     ('view tasks',                'SELECT FROM ains.tasks',                                            'y', 'y', 'y', 'y', '-', 'y'),
     ('view dead_letters',         'SELECT FROM ains.dead_letters',                                     'y', 'y', 'y', 'y', '-', 'y'),
@@ -74,6 +90,8 @@ INSERT INTO may VALUES
     ('view agents',               'SELECT FROM ains.agents',                                           'y', 'y', 'y', 'y', '-', 'y'),
     ('view active_agents',        'SELECT FROM ains.active_agents',                                    'y', 'y', 'y', 'y', '-', 'y'),
     ('view dead_agents',          'SELECT FROM ains.dead_agents',                                      'y', 'y', 'y', 'y', '-', 'y'),
+    ('view schedules',            'SELECT FROM ains.schedules',                                        'y', 'y', 'y', 'y', '-', 'y'),
+    ('view templates',            'SELECT FROM ains.templates',                                        'y', 'y', 'y', 'y', '-', 'y'),
     -- tables and what only the library uses: nobody's
     ('view task_info',            'SELECT FROM ains.task_info',                                        '-', '-', '-', '-', '-', 'y'),
     ('table task',                'SELECT FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
@@ -89,10 +107,15 @@ INSERT INTO may VALUES
     ('table capability',          'SELECT FROM ains.capability',                                       '-', '-', '-', '-', '-', 'y'),
     ('table lane',                'SELECT FROM ains.lane',                                             '-', '-', '-', '-', '-', 'y'),
     ('table non_retryable_error', 'SELECT FROM ains.non_retryable_error',                              '-', '-', '-', '-', '-', 'y'),
+    ('table schedule',            'SELECT FROM ains.schedule',                                         '-', '-', '-', '-', '-', 'y'),
+    ('table schedule: update',    'UPDATE ains.schedule SET owner = 10',                               '-', '-', '-', '-', '-', 'y'),
+    ('table template',            'SELECT FROM ains.template',                                         '-', '-', '-', '-', '-', 'y'),
     ('sequence of task ids',      $$SELECT nextval('ains.task_task_id_seq')$$,                         '-', '-', '-', '-', '-', 'y'),
     ('sequence token_ceiling',    'SELECT last_value FROM ains.token_ceiling',                         '-', '-', '-', '-', '-', 'y'),
     ('ains_internal.clock_now',   'SELECT ains_internal.clock_now()',                                  '-', '-', '-', '-', '-', 'y'),
     ('ains_internal.roster',      'SELECT ains_internal.roster()',                                     '-', '-', '-', '-', '-', 'y'),
+    ('ains_internal.next_run',    $$SELECT ains_internal.next_run('* * * * *', 'UTC', 'now')$$,        '-', '-', '-', '-', '-', 'y'),
+    ('ains_internal.missed_runs', $$SELECT ains_internal.missed_runs('* * * * *', 'UTC', 'now')$$,     '-', '-', '-', '-', '-', 'y'),
     ('ains_internal.extension_created', 'SELECT ains_internal.extension_created()',                    '-', '-', '-', '-', '-', 'y'),
     ('ains_internal.advance_clock', $$SELECT ains_internal.advance_clock('0')$$,                       '-', '-', '-', '-', '-', 'y'),
     ('ains_internal.stall_clock', $$SELECT ains_internal.stall_clock('0')$$,                           '-', '-', '-', '-', '-', 'y'),

@@ -25,10 +25,10 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
     ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'lane', 'non_retryable_error',
-          'task', 'task_history'],
+          'schedule', 'task', 'task_history', 'template'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
-    'dead_letters', 'task_info', 'tasks']);
+    'dead_letters', 'schedules', 'task_info', 'tasks', 'templates']);
 SELECT is_partitioned('ains', 'task_history', 'history is partitioned');
 SELECT is_partitioned('ains', 'attempt', 'attempts are partitioned');
 
@@ -73,6 +73,9 @@ INSERT INTO col VALUES
     ('task_info', 'lease_token', 'bigint', false), ('task_info', 'result', 'jsonb', false),
     ('tasks', 'payload', 'jsonb', false), ('tasks', 'result', 'jsonb', false),
     ('tasks', 'finished_at', 'timestamp with time zone', false),
+    ('schedules', 'last_run', 'timestamp with time zone', false),
+    ('schedules', 'next_run', 'timestamp with time zone', false),
+    ('schedules', 'missed_runs', 'bigint', false), ('schedules', 'payload', 'jsonb', false),
     ('agents', 'last_heartbeat', 'timestamp with time zone', false),
     ('agents', 'seconds_since_heartbeat', 'double precision', false),
     ('agents', 'active_tasks', 'integer', false), ('agents', 'activity', 'text', false),
@@ -129,7 +132,15 @@ INSERT INTO fn VALUES
 ('resume', 'capability text', 'void'),
 ('sweep', '', '(leases_expired bigint, leases_of_dead_agents bigint, attempts_timed_out bigint, tasks_due bigint, tasks_expired bigint, agents_marked_dead bigint, partitions_dropped bigint)'),
 ('release_dead_agent_leases', '', 'bigint'),
-('rescan', '', 'void');
+('rescan', '', 'void'),
+('schedule', 'name text, cron text, capability text, payload jsonb DEFAULT ''{}''::jsonb, priority integer DEFAULT 5, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, timezone text DEFAULT ''UTC''::text, catch_up text DEFAULT ''one''::text', 'timestamp with time zone'),
+('unschedule', 'name text', 'void'),
+('pause_schedule', 'name text', 'void'),
+('resume_schedule', 'name text', 'void'),
+('run_schedules', '', 'bigint'),
+('save_template', 'name text, capability text, payload jsonb DEFAULT ''{}''::jsonb, priority integer DEFAULT 5, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb', 'void'),
+('drop_template', 'name text', 'void'),
+('enqueue_from_template', 'name text, overrides jsonb DEFAULT ''{}''::jsonb', 'bigint');
 INSERT INTO fn VALUES
 ('get_task', 'task_id bigint', 'ains.task_info', 's'),
 ('agent_stats', '', 'SETOF (agent_type text, total bigint, available bigint, busy bigint, idle bigint, processing bigint, draining bigint, inactive bigint, dead bigint)', 's'),
@@ -201,6 +212,10 @@ SELECT ok(col_description(a.attrelid, a.attnum) IS NOT NULL, format('%s.%s has a
         ('task', 'deadline'), ('task', 'enqueued_by'), ('task', 'unique_key'), ('task', 'checkpoint'),
         ('task_history', 'shelf'), ('task_history', 'lease_token'), ('task_history', 'usage'),
         ('attempt', 'outcome'), ('attempt', 'next_status'), ('attempt', 'shelf'),
+        ('schedule', 'owner'), ('schedule', 'cron'), ('schedule', 'timezone'), ('schedule', 'catch_up'),
+        ('schedule', 'next_run'), ('schedule', 'last_run'), ('schedule', 'last_task_id'),
+        ('schedule', 'missed_runs'), ('schedule', 'last_error'), ('template', 'owner'),
+        ('schedules', 'next_run'), ('schedules', 'missed_runs'), ('schedules', 'last_run'),
         ('non_retryable_error', 'retryable'), ('non_retryable_error', 'builtin'),
         ('tasks', 'effective_priority'), ('tasks', 'cancel_requested_at'), ('tasks', 'lease_expires_at'),
         ('agents', 'last_heartbeat'), ('agents', 'active_tasks'), ('agents', 'activity'),

@@ -45,6 +45,11 @@ EOS
 $customer->query("SELECT ains.enqueue('serve', run_at => '2100-01-01')");
 $customer->query("SELECT ains.enqueue('serve', unique_key => 'only one', expires_at => '2100-01-02')");
 $customer->query("SELECT ains.enqueue('shut')");
+$s->query('SELECT ains.run_schedules()');
+$customer->query("SELECT ains.schedule('new year', '\@yearly', 'serve', '{\"wish\": 1}', metadata => '{\"m\": 1}', timezone => 'Asia/Tokyo', catch_up => 'all')");
+$customer->query("SELECT ains.schedule('resting', '0 0 * * *', 'serve'); SELECT ains.pause_schedule('resting')");
+$customer->query("SELECT ains.save_template('soup', 'serve', '{\"hot\": true}', 7, timeout => '1 hour')");
+$s->query("UPDATE ains.schedule SET next_run = next_run - interval '2 years' WHERE name = 'new year'; SELECT ains.run_schedules()");
 my ($held, $token) = split /\|/, $worker->query("SELECT task_id, lease_token FROM ains.claim('chef')");
 $worker->query("SELECT ains.checkpoint($held, $token, '{\"at\": \"onions\"}', 0.5)");
 $worker->query("SELECT ains.complete(task_id, lease_token, '{\"ok\": true}', '{\"tokens\": 12}') FROM ains.claim('chef', 5)");
@@ -163,6 +168,16 @@ sub restore_and_work
 		$t->query("SELECT task_id FROM ains.task WHERE unique_key = 'only one'"), "$name: unique keys");
 	is($t->query("SELECT count(*) FROM ains.non_retryable_error WHERE builtin"), '6', "$name: built-in patterns are there once");
 
+	# What comes again and again.
+	is($ask->query("SELECT name, owner, paused, missed_runs > 0 FROM ains.schedules ORDER BY name"), "new year|customer|f|t\nresting|customer|t|f",
+		"$name: schedules");
+	$t->query("UPDATE ains.schedule SET next_run = next_run - interval '1 year'");
+	is($t->query('SELECT ains.run_schedules()'), '1', "$name: are run");
+	is($ask->query("SELECT payload FROM ains.tasks WHERE task_id = (SELECT last_task_id FROM ains.schedules WHERE name = 'new year')"), '{"wish": 1}',
+		"$name: for whom they were");
+	is($ask->query("SELECT payload FROM ains.get_task(ains.enqueue_from_template('soup', '{\"payload\": {\"salt\": 1}}'))"), '{"hot": true, "salt": 1}',
+		"$name: templates");
+
 	# It is a database like any other.
 	$t->query("SELECT ains.sweep()");
 	is($t->query('SELECT count(*) FROM (SELECT task_id FROM ains.task UNION ALL SELECT task_id FROM ains.task_history) x
@@ -188,7 +203,7 @@ is($poor->safe_psql('copy', 'SELECT count(*) FROM ains.capability'), $s->query('
 	'what belongs to nobody is restored');
 # They can be made afterwards, and the rows restored again.
 $poor->safe_psql('copy', 'CREATE ROLE worker LOGIN; CREATE ROLE customer LOGIN');
-for my $table ('agent', 'task', map { "task_history_$_" } split /\n/,
+for my $table ('agent', 'task', 'schedule', 'template', map { "task_history_$_" } split /\n/,
 	$s->query("SELECT right(inhrelid::regclass::text, 8) FROM pg_inherits WHERE inhparent = 'ains.task_history'::regclass"))
 {
 	PostgreSQL::Test::Utils::system_or_bail('pg_restore', '--data-only', '-d', $poor->connstr('copy'),
