@@ -2,205 +2,22 @@
  * soft/ready.c
  *		The ready set. Its invariant is in ready.h.
  *
- * The lanes lock guards which memory belongs to which lane: shared to use a
- * lane, exclusive to give or take its memory. A lane's own lock guards what is
- * in it. Order: lanes lock, then lane. Neither is held while a query runs.
+ * Locks: lanes.h.
  */
 #include "soft/ready.h"
 
 #include "miscadmin.h"
-#include "storage/condition_variable.h"
 #include "storage/ipc.h"
-#include "storage/shmem.h"
-#include "utils/hsearch.h"
 
 #include "compat.h"
 #include "guc.h"
+#include "soft/lanes.h"
 #include "store/lease_store.h"
 
 /* How long a claim waits for somebody else's refill of its lane. */
 #define REFILL_WAIT_MS	50
 /* Keys the audit reads of a lane at a time. */
 #define AUDIT_SLICE		1000
-
-typedef struct LaneKey
-{
-	int32		db_number;
-	int32		lane_id;
-} LaneKey;
-
-/* Which lane has which memory; lanes lock. */
-typedef struct LaneEntry
-{
-	LaneKey		key;
-	int32		index;
-} LaneEntry;
-
-typedef struct Lane
-{
-	LaneKey		key;			/* lanes lock; lane_id 0: free */
-	pg_atomic_uint64 last_used; /* of the lanes' clock: who goes first */
-	int			refiller;		/* pid of who refills it, or 0; from here: own lock */
-	ReadyKey	horizon;
-	ReadyKey	ceiling;		/* the horizon that a running refill may reach */
-	ConditionVariable refilled;
-	Heap		heap;
-} Lane;
-
-typedef struct Lanes
-{
-	int32		count;
-	Size		stride;			/* bytes from lane to lane */
-	pg_atomic_uint64 clock;
-	/* followed by the lanes */
-} Lanes;
-
-static Lanes *lanes;
-static HTAB *lane_index;		/* LaneEntry */
-static LWLockPadded *lane_locks;
-
-static Size
-lane_stride(void)
-{
-	return MAXALIGN(offsetof(Lane, heap) + HEAP_SIZE(ains_ready_set_size));
-}
-
-static Size
-lanes_size(void)
-{
-	return add_size(MAXALIGN(sizeof(Lanes)), mul_size(ains_max_lanes, lane_stride()));
-}
-
-/* Bytes to request, with the locks of the lanes. */
-Size
-ready_size(void)
-{
-	RequestNamedLWLockTranche("ains_lane", ains_max_lanes);
-	return add_size(lanes_size(), hash_estimate_size(ains_max_lanes, sizeof(LaneEntry)));
-}
-
-static inline Lane *
-lane_at(int32 index)
-{
-	return (Lane *) ((char *) lanes + MAXALIGN(sizeof(Lanes)) + index * lanes->stride);
-}
-
-static inline LWLock *
-lock_of(const Lane *lane)
-{
-	return &lane_locks[((const char *) lane - (const char *) lane_at(0)) / lanes->stride].lock;
-}
-
-void
-ready_shmem_init(void)
-{
-	bool		found;
-	HASHCTL		ctl = {.keysize = sizeof(LaneKey), .entrysize = sizeof(LaneEntry)};
-
-	lane_locks = GetNamedLWLockTranche("ains_lane");
-	lane_index = ShmemInitHash("ains lane index", ains_max_lanes, ains_max_lanes, &ctl,
-							   HASH_ELEM | HASH_BLOBS);
-	lanes = ShmemInitStruct("ains lanes", lanes_size(), &found);
-	if (found)
-		return;
-	lanes->count = ains_max_lanes;
-	lanes->stride = lane_stride();
-	pg_atomic_init_u64(&lanes->clock, 0);
-	for (int32 i = 0; i < lanes->count; i++)
-	{
-		Lane	   *lane = lane_at(i);
-
-		memset(lane, 0, sizeof(Lane));
-		pg_atomic_init_u64(&lane->last_used, 0);
-		ConditionVariableInit(&lane->refilled);
-		heap_init(&lane->heap, ains_ready_set_size);
-	}
-}
-
-/* Needs the lanes lock; NULL: the lane has no memory. */
-static Lane *
-find_lane(DbState *db, int32 lane_id)
-{
-	LaneKey		key = {shmem_db_number(db), lane_id};
-	LaneEntry  *entry = hash_search(lane_index, &key, HASH_FIND, NULL);
-
-	return entry != NULL ? lane_at(entry->index) : NULL;
-}
-
-/* The lane is the one used last. */
-static void
-note_use(Lane *lane)
-{
-	pg_atomic_write_u64(&lane->last_used, pg_atomic_add_fetch_u64(&lanes->clock, 1));
-}
-
-/* Needs the lanes lock, exclusively. */
-static void
-free_lane(Lane *lane)
-{
-	(void) hash_search(lane_index, &lane->key, HASH_REMOVE, NULL);
-	lane->key.lane_id = 0;
-}
-
-/*
- * Gives the lane memory, that of the least used one if there is no other;
- * never of one that is being refilled. Does nothing if that fails.
- */
-static void
-make_lane(DbState *db, int32 lane_id)
-{
-	Lane	   *chosen = NULL;
-
-	LWLockAcquire(shmem_lock(LOCK_LANES), LW_EXCLUSIVE);
-	if (find_lane(db, lane_id) == NULL)
-	{
-		for (int32 i = 0; i < lanes->count; i++)
-		{
-			Lane	   *lane = lane_at(i);
-
-			/* the exclusive lanes lock keeps every lane as it is */
-			if (lane->key.lane_id == 0)
-			{
-				chosen = lane;
-				break;
-			}
-			if (lane->refiller == 0 &&
-				(chosen == NULL || pg_atomic_read_u64(&lane->last_used) <
-				 pg_atomic_read_u64(&chosen->last_used)))
-				chosen = lane;
-		}
-		if (chosen != NULL)
-		{
-			LaneEntry  *entry;
-
-			if (chosen->key.lane_id != 0)
-				free_lane(chosen);
-			chosen->key = (LaneKey) {shmem_db_number(db), lane_id};
-			chosen->horizon = READY_KEY_MIN;
-			chosen->refiller = 0;
-			chosen->heap.count = 0;
-			note_use(chosen);
-			entry = hash_search(lane_index, &chosen->key, HASH_ENTER, NULL);
-			entry->index = ((char *) chosen - (char *) lane_at(0)) / lanes->stride;
-		}
-	}
-	LWLockRelease(shmem_lock(LOCK_LANES));
-}
-
-/* Forgets the lanes of a database whose extension is gone. */
-void
-ready_forget_db(int db_number)
-{
-	LWLockAcquire(shmem_lock(LOCK_LANES), LW_EXCLUSIVE);
-	for (int32 i = 0; i < lanes->count; i++)
-	{
-		Lane	   *lane = lane_at(i);
-
-		if (lane->key.lane_id != 0 && lane->key.db_number == db_number)
-			free_lane(lane);
-	}
-	LWLockRelease(shmem_lock(LOCK_LANES));
-}
 
 /* The one way down. Needs the lane's lock. */
 static void
@@ -240,13 +57,13 @@ push_to_lane(DbState *db, int32 lane_id, ReadyKey key, bool may_be_there)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	if (lane != NULL)
 	{
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		if (!may_be_there || !heap_contains(&lane->heap, key))
 			push(lane, key);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 }
@@ -272,12 +89,12 @@ ready_lower(DbState *db, int32 lane_id, ReadyKey key)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	if (lane != NULL)
 	{
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		lower(lane, key);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 }
@@ -287,15 +104,15 @@ void
 ready_reset(DbState *db)
 {
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	for (int32 i = 0; i < lanes->count; i++)
+	for (int32 i = 0; i < ains_max_lanes; i++)
 	{
 		Lane	   *lane = lane_at(i);
 
 		if (lane->key.lane_id == 0 || lane->key.db_number != shmem_db_number(db))
 			continue;
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		lower(lane, READY_KEY_MIN);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 }
@@ -319,16 +136,16 @@ end_refill(int code, Datum arg)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(refill->db, refill->lane_id);
+	lane = lane_find(refill->db, refill->lane_id);
 	if (lane != NULL && lane->refiller == MyProcPid)
 	{
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		lane->horizon = refill->horizon;
 		if (ready_key_compare(lane->ceiling, lane->horizon) < 0)
 			lane->horizon = lane->ceiling;
 		lane->refiller = 0;
 		heap_drop_from(&lane->heap, lane->horizon);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 		ConditionVariableBroadcast(&lane->refilled);
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
@@ -344,13 +161,13 @@ run_refill(Refill *refill)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(refill->db, refill->lane_id);
+	lane = lane_find(refill->db, refill->lane_id);
 	if (lane != NULL && lane->refiller == MyProcPid)
 	{
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		for (int i = 0; i < count; i++)
 			push(lane, keys[i]);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 
@@ -377,7 +194,7 @@ wait_for_refill(DbState *db, int32 lane_id)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	if (lane != NULL)
 	{
 		/* conditions of lanes stay where they are, whoever's they become */
@@ -406,12 +223,12 @@ refill_lane(DbState *db, int32 lane_id, bool *any, ReadyKey *first)
 	bool		mine = false;
 	Lane	   *lane;
 
-	make_lane(db, lane_id);
+	lane_make(db, lane_id);
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	if (lane != NULL)
 	{
-		LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+		LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 		if (lane->refiller == 0)
 		{
 			mine = true;
@@ -421,7 +238,7 @@ refill_lane(DbState *db, int32 lane_id, bool *any, ReadyKey *first)
 			/* half of it, so that what is enqueued meanwhile evicts nothing */
 			refill.room = Max(lane->heap.capacity / 2, 1);
 		}
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 	if (!mine)
@@ -455,11 +272,11 @@ look(DbState *db, int32 lane_id, ReadyKey *head)
 	Lane	   *lane;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	*head = READY_KEY_MIN;
 	if (lane != NULL)
 	{
-		LWLockAcquire(lock_of(lane), LW_SHARED);
+		LWLockAcquire(lane_lock(lane), LW_SHARED);
 		*head = lane->horizon;
 		kind = HEAD_HORIZON;
 		if (lane->heap.count > 0 &&
@@ -470,7 +287,7 @@ look(DbState *db, int32 lane_id, ReadyKey *head)
 		}
 		else if (ready_key_compare(lane->horizon, READY_KEY_MAX) == 0)
 			kind = HEAD_NONE;
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 	return kind;
@@ -556,18 +373,18 @@ ready_pop(DbState *db, const int32 *lane_ids, int count, PoppedKey *popped)
 		if (found)
 			return true;		/* a loose one: it is in no heap */
 		LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-		lane = find_lane(db, lane_ids[best]);
+		lane = lane_find(db, lane_ids[best]);
 		if (lane != NULL)
 		{
-			LWLockAcquire(lock_of(lane), LW_EXCLUSIVE);
+			LWLockAcquire(lane_lock(lane), LW_EXCLUSIVE);
 			if (lane->heap.count > 0 &&
 				ready_key_compare(heap_smallest(&lane->heap), lane->horizon) < 0)
 			{
 				popped->key = heap_take_smallest(&lane->heap);
 				found = true;
 			}
-			note_use(lane);
-			LWLockRelease(lock_of(lane));
+			lane_note_use(lane);
+			LWLockRelease(lane_lock(lane));
 		}
 		LWLockRelease(shmem_lock(LOCK_LANES));
 		if (found)
@@ -611,17 +428,17 @@ ready_is_valid(DbState *db)
 	bool		valid = true;
 
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	for (int32 i = 0; i < lanes->count; i++)
+	for (int32 i = 0; i < ains_max_lanes; i++)
 	{
 		Lane	   *lane = lane_at(i);
 
 		if (lane->key.lane_id == 0 || lane->key.db_number != shmem_db_number(db))
 			continue;
-		LWLockAcquire(lock_of(lane), LW_SHARED);
+		LWLockAcquire(lane_lock(lane), LW_SHARED);
 		valid = valid && heap_is_valid(&lane->heap) &&
 			(lane->refiller != 0 || lane->heap.count == 0 ||
 			 ready_key_compare(heap_largest(&lane->heap), lane->horizon) < 0);
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 	return valid;
@@ -631,11 +448,11 @@ ready_is_valid(DbState *db)
 int32 *
 ready_lanes(DbState *db, int *count)
 {
-	int32	   *lane_ids = palloc(lanes->count * sizeof(int32));
+	int32	   *lane_ids = palloc(ains_max_lanes * sizeof(int32));
 
 	*count = 0;
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	for (int32 i = 0; i < lanes->count; i++)
+	for (int32 i = 0; i < ains_max_lanes; i++)
 		if (lane_at(i)->key.lane_id != 0 &&
 			lane_at(i)->key.db_number == shmem_db_number(db))
 			lane_ids[(*count)++] = lane_at(i)->key.lane_id;
@@ -653,13 +470,13 @@ copy_lane(DbState *db, int32 lane_id, int *count, ReadyKey *horizon)
 	*count = 0;
 	*horizon = READY_KEY_MIN;
 	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
-	lane = find_lane(db, lane_id);
+	lane = lane_find(db, lane_id);
 	if (lane != NULL)
 	{
-		LWLockAcquire(lock_of(lane), LW_SHARED);
+		LWLockAcquire(lane_lock(lane), LW_SHARED);
 		*count = heap_copy(&lane->heap, copy);
 		*horizon = lane->horizon;
-		LWLockRelease(lock_of(lane));
+		LWLockRelease(lane_lock(lane));
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 	qsort(copy, *count, sizeof(ReadyKey), heap_order);

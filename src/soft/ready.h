@@ -33,10 +33,6 @@ typedef struct PoppedKey
 	int			lane;
 } PoppedKey;
 
-extern Size ready_size(void);
-extern void ready_shmem_init(void);
-extern void ready_forget_db(int db_number);
-
 /* For effects.c: these cannot fail. */
 extern void ready_push(DbState *db, int32 lane_id, ReadyKey key);
 extern void ready_push_back(DbState *db, int32 lane_id, ReadyKey key);

@@ -11,7 +11,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "guc.h"
-#include "soft/ready.h"
+#include "soft/lanes.h"
 #include "soft/roster.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
@@ -42,7 +42,7 @@ request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
 	RequestAddinShmemSpace(roster_size());
-	RequestAddinShmemSpace(ready_size());
+	RequestAddinShmemSpace(lanes_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
 	RequestNamedLWLockTranche("ains", LOCK_COUNT);
@@ -78,7 +78,7 @@ startup(void)
 		}
 	}
 	roster_shmem_init();
-	ready_shmem_init();
+	lanes_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
@@ -156,7 +156,7 @@ shmem_db(Oid database, Oid task_relid)
 							 "ains.max_databases")));
 		}
 		roster_forget_db(db - shared->dbs);
-		ready_forget_db(db - shared->dbs);
+		lanes_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
 		pg_atomic_write_u64(&db->schedules_run, 0);
