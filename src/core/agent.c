@@ -102,15 +102,21 @@ refuse_unknown_agent(const char *agent_id)
 			 errhint("Call ains.register_agent first; the view ains.agents lists them.")));
 }
 
+pg_noreturn static void
+refuse_stranger(const char *agent_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for agent \"%s\"", agent_id),
+			 errdetail("Only members of the role that registered it may act for it."),
+			 errhint("Use that role, or register under another agent_id.")));
+}
+
 static void
 require_member(Call *call, const char *agent_id, Oid owner)
 {
 	if (!call_is_member(call, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for agent \"%s\"", agent_id),
-				 errdetail("Only members of the role that registered it may act for it."),
-				 errhint("Use that role, or register under another agent_id.")));
+		refuse_stranger(agent_id);
 }
 
 /*
@@ -158,16 +164,26 @@ agent_require_accepting(const AgentView *agent)
 			 errhint("Call ains.resume_agent or ains.register_agent.")));
 }
 
-/* Raises 42501 unless the caller may act for the agent that holds a task. */
-void
-agent_require_owner(Call *call, const char *agent_id)
+/*
+ * Whether the caller may act for the agent that holds a task; for one whose
+ * row is gone, admins and members of the extension's owner may.
+ */
+bool
+agent_is_own(Call *call, const char *agent_id)
 {
 	AgentView	agent;
 
 	if (agent_find(call, agent_id, &agent))
-		require_member(call, agent_id, agent.facts.owner);
-	else if (!call_is_admin(call))
-		require_member(call, agent_id, call->owner);
+		return call_is_member(call, agent.facts.owner);
+	return call_is_admin(call);
+}
+
+/* Raises 42501 unless he may. */
+void
+agent_require_owner(Call *call, const char *agent_id)
+{
+	if (!agent_is_own(call, agent_id))
+		refuse_stranger(agent_id);
 }
 
 /* Whether it has not beaten for longer than it may. */

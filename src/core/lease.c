@@ -1,11 +1,11 @@
 /*
  * core/lease.c
- *		Claims, and every way a lease ends.
+ *		What the holder of a lease does, and every way a lease ends.
  *
  * Fencing: a call on a claimed task presents (task_id, lease_token), and a
  * token that is not the row's is refused with NS001, whatever the clock says.
- * The usual calls are one statement that tests the token by its WHERE; only
- * when that finds nothing the row is looked at to say why.
+ * The usual calls test the token as they write; only when that finds nothing
+ * the row is looked at to say why.
  */
 #include "core/lease.h"
 
@@ -20,12 +20,8 @@
 #include "core/task.h"
 #include "errors.h"
 #include "soft/effects.h"
-#include "soft/ready.h"
-#include "soft/token.h"
 #include "store/history_store.h"
-
-/* A claim that met so many tasks somebody has locked returns what it has. */
-#define MAX_DROPS	64
+#include "store/hot_store.h"
 
 /* The calls whose repetition is answered instead of refused. */
 typedef enum Ending
@@ -35,138 +31,6 @@ typedef enum Ending
 	ENDING_FAIL,
 	ENDING_RELEASE
 } Ending;
-
-/* Whether a row can be claimed now, as far as can be told without locking it. */
-static bool
-fits(Call *call, const TaskRow *task, ReadyKey key)
-{
-	return task->status == TASK_PENDING && task->rank == key.rank &&
-		(task->expires_at == 0 || task->expires_at > call->now.wall || task->attempt > 0);
-}
-
-/*
- * The row of a popped key did not fit: it is gone, changed, or locked, and
- * whoever changed or locked it pushes its key. Unless we have it locked by now,
- * having followed it to a version that is PENDING again: then we do. Returns
- * whether somebody is in the way; if not, the key was only out of date.
- */
-static bool
-drop_key(Call *call, ReadyKey key)
-{
-	TaskRow		task;
-
-	effects_reserve(1);
-	if (!task_store_lock_free(key.task_id, &task))
-		return task_store_find(key.task_id, &task) && fits(call, &task, key);
-	key.rank = task.rank;		/* it may have changed */
-	if (!fits(call, &task, key))
-		return false;
-	task_note_locked(call, &task);
-	return true;
-}
-
-/*
- * Whether the lanes have something to claim. Keys at their head that are of no
- * use are dropped, since a waiter would wake for them again and again.
- */
-bool
-lease_claimable(Call *call, const int32 *lane_ids, int lane_count)
-{
-	ReadyKey	head;
-
-	for (int drops = 0; drops < MAX_DROPS;)
-	{
-		PoppedKey	popped;
-		TaskRow		task;
-
-		if (lane_count == 0 || !ready_head(call->db, lane_ids, lane_count, &head))
-			return false;
-		if (task_store_find(head.task_id, &task) && fits(call, &task, head))
-			return true;
-		effects_reserve(1);
-		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
-			return false;
-		if (ready_key_compare(popped.key, head) == 0)
-			drops += drop_key(call, popped.key) ? 1 : 0;
-		else
-			ready_push(call->db, lane_ids[popped.lane], popped.key);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return true;
-}
-
-/*
- * Takes up to request->max_tasks tasks for an agent, in rank order. Counts as
- * a beat unless it is refused: NS002, 42501, NS005; 0A000 under REPEATABLE
- * READ. What this transaction enqueued itself can be had before it commits.
- * Result in the current context.
- */
-ClaimedTask *
-lease_claim(Call *call, const ClaimRequest *request, int *count)
-{
-	AgentView	agent;
-	AgentView	after_beat;
-	ClaimLane  *lanes;
-	int32	   *lane_ids;
-	int			lane_count;
-	ClaimedTask *tasks = palloc(request->max_tasks * sizeof(ClaimedTask));
-	PoppedKey	popped;
-	PoppedKey  *own;
-	int			own_count;
-	int			own_next = 0;
-	int			room;
-	int			drops = 0;
-
-	*count = 0;
-	call_require_read_committed("claim");
-	/* somebody who has the table for himself may have the others, too */
-	if (!lease_store_table_is_free(call->db->task_relid))
-		return tasks;
-	agent_require(call, request->agent_id, request->incarnation, &agent);
-	agent_require_accepting(&agent);
-	(void) roster_beat(call->db, request->agent_id, &call->now, &after_beat);
-
-	lanes = agent_claim_lanes(call, &agent, request->capabilities, request->capability_count,
-							  request->lease, &lane_count);
-	if (lane_count == 0)
-		return tasks;
-	lane_ids = agent_lane_ids(lanes, lane_count);
-	own = effects_own_ready(call->db, lane_ids, lane_count, &own_count);
-	room = agent_room(call, &agent, request->max_tasks);
-	while (*count < room && drops < MAX_DROPS)
-	{
-		ClaimedTask *task = &tasks[*count];
-
-		ReadyKey	head;
-		bool		mine = own_next < own_count &&
-			(!ready_head(call->db, lane_ids, lane_count, &head) ||
-			 ready_key_compare(own[own_next].key, head) <= 0);
-
-		effects_reserve(1);
-		if (mine)
-			popped = own[own_next++];
-		else if (!ready_pop(call->db, lane_ids, lane_count, &popped))
-			break;
-		effect_ready(call->db, lane_ids[popped.lane], popped.key, ON_ABORT);
-		if (lease_store_claim(popped.key, &lanes[popped.lane], request->agent_id,
-							  agent.facts.incarnation,
-							  token_take(call->db, 1, call->now.wall), call->now.wall, task))
-		{
-			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1);
-			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
-						   : Min(task->lease_expires_at, task->deadline));
-			(*count)++;
-		}
-		else
-		{
-			effect_ready_not(call->db, lane_ids[popped.lane], popped.key);
-			if (drop_key(call, popped.key) && !mine)
-				drops++;
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-	return tasks;
-}
 
 pg_noreturn static void
 refuse_token(int64 task_id, int64 token)
@@ -297,59 +161,114 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 	}
 }
 
-/* Completes a task; a repetition changes nothing. Raises likewise. */
-void
-lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage)
+/* A task is completed: what follows from it when this transaction commits. */
+static void
+note_completed(Call *call, const char *agent_id, int64 task_id)
 {
-	char	   *agent_id;
-
-	while (!history_store_complete(task_id, token, result, usage, call->now.wall,
-								   shelf_today(call), &agent_id))
-	{
-		if (explain_refusal(call, task_id, token, ENDING_COMPLETE) == TASK_COMPLETED)
-			return;
-		CHECK_FOR_INTERRUPTS();
-	}
-	/* the statement is done, but an error undoes it */
 	effect_held(call->db, agent_id, 0, task_id, -1);
-	agent_require_owner(call, agent_id);
 	effect_finished(call->db, task_id);
 }
 
 /*
+ * Completes a task if the token holds it, its cancel was not requested and the
+ * caller may; false, and nothing changed, if not. Two ways of the same: row by
+ * row, between hot_store_open_shelf and hot_store_close, and by statements.
+ */
+typedef bool (*CompleteOne) (Call *call, int64 task_id, int64 token, Datum result,
+							 Datum usage, DateADT shelf);
+
+static bool
+complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, DateADT shelf)
+{
+	HeldTask	held;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!hot_store_find_held(task_id, token, &held) ||
+			!agent_is_own(call, held.agent_id))
+			return false;
+	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
+								 capability_restore(call, held.capability)->keep_history));
+	note_completed(call, held.agent_id, task_id);
+	return true;
+}
+
+static bool
+complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usage,
+				DateADT shelf)
+{
+	TaskRow		task;
+	Finish		finish = {.status = TASK_COMPLETED, .now = call->now.wall, .shelf = shelf,
+	.result = result, .usage = usage};
+
+	effects_reserve(1);
+	if (!task_store_lock(task_id, &task))
+		return false;
+	task_note_locked(call, &task);
+	if (task.status != TASK_ACTIVE || task.lease_token != token || task.cancel_requested ||
+		!agent_is_own(call, task.agent_id))
+		return false;
+	finish.attempt = task.attempt;
+	finish.keep = capability_restore(call, task.capability)->keep_history;
+	history_store_finish(task_id, &finish);
+	note_completed(call, task.agent_id, task_id);
+	return true;
+}
+
+/* Completes a task; a repetition changes nothing. Raises likewise. */
+void
+lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage)
+{
+	DateADT		shelf = shelf_today(call);
+
+	for (;;)
+	{
+		bool		by_row = hot_store_open_shelf(call->db->task_relid, shelf);
+		CompleteOne complete_one = by_row ? complete_row : complete_locked;
+		bool		done = complete_one(call, task_id, token, result, usage, shelf);
+
+		if (by_row)
+			hot_store_close();
+		if (done || explain_refusal(call, task_id, token, ENDING_COMPLETE) == TASK_COMPLETED)
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
  * Completes those of the tasks that can be; returns their ids in input order,
- * including those that were completed by the same token before. task_ids (the
- * same as ids) and tokens are bigint[], results a jsonb[] or 0.
+ * including those that were completed by the same token before. task_ids and
+ * tokens are the same as the arrays ids and lease_tokens, results a Datum for
+ * each or NULL.
  */
 int64 *
-lease_complete_batch(Call *call, const int64 *ids, Datum task_ids, Datum tokens,
-					 Datum results, int asked, int *count)
+lease_complete_batch(Call *call, const int64 *ids, const int64 *lease_tokens, Datum task_ids,
+					 Datum tokens, const Datum *results, int asked, int *count)
 {
 	int64	   *by_place = palloc0(asked * sizeof(int64));
 	int64	   *done = palloc(asked * sizeof(int64));
-	BatchItem  *items;
-	int			found;
+	DateADT		shelf = shelf_today(call);
+	bool		by_row = hot_store_open_shelf(call->db->task_relid, shelf);
+	CompleteOne complete_one = by_row ? complete_row : complete_locked;
+	bool		all = true;
 
-	items = history_store_complete_batch(task_ids, tokens, results, call->role,
-										 call->now.wall, shelf_today(call), &found);
-	for (int i = 0; i < found; i++)
+	for (int i = 0; i < asked; i++)
 	{
-		by_place[items[i].n - 1] = items[i].task_id;
-		effect_held(call->db, items[i].agent_id, 0, items[i].task_id, -1);
-		effect_finished(call->db, items[i].task_id);
+		if (complete_one(call, ids[i], lease_tokens[i], results == NULL ? 0 : results[i],
+						 0, shelf))
+			by_place[i] = ids[i];
+		else
+			all = false;
+		CHECK_FOR_INTERRUPTS();
 	}
-	if (found < asked)
+	if (by_row)
+		hot_store_close();
+	if (!all)
 	{
-		/* it may have locked a later version of what it did not complete */
-		for (int i = 0; i < asked; i++)
-		{
-			TaskRow		task;
+		int			found;
+		BatchItem  *items = history_store_completed_before(task_ids, tokens, call->role, &found);
 
-			if (by_place[i] == 0 && task_store_find(ids[i], &task))
-				task_note_locked(call, &task);
-		}
-		/* a statement of its own sees what the first one may have waited for */
-		items = history_store_completed_before(task_ids, tokens, call->role, &found);
 		for (int i = 0; i < found; i++)
 			by_place[items[i].n - 1] = items[i].task_id;
 	}

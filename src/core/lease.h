@@ -1,6 +1,6 @@
 /*
  * core/lease.h
- *		Claims, and every way a lease ends.
+ *		What the holder of a lease does, and every way a lease ends.
  */
 #ifndef AINS_LEASE_H
 #define AINS_LEASE_H
@@ -9,19 +9,7 @@
 
 #include "core/call.h"
 #include "policy.h"
-#include "store/lease_store.h"
 #include "store/task_store.h"
-
-/* What a claim asks for. */
-typedef struct ClaimRequest
-{
-	const char *agent_id;
-	int			max_tasks;
-	int64		lease;			/* -1: the capability's */
-	char	  **capabilities;	/* NULL: all the agent's */
-	int			capability_count;
-	int64		incarnation;	/* 0: not given */
-} ClaimRequest;
 
 /* fail()'s retryable. */
 typedef enum Retryable
@@ -31,14 +19,13 @@ typedef enum Retryable
 	RETRYABLE_BY_PATTERN
 } Retryable;
 
-extern ClaimedTask *lease_claim(Call *call, const ClaimRequest *request, int *count);
-extern bool lease_claimable(Call *call, const int32 *lane_ids, int lane_count);
 extern TimestampTz lease_extend(Call *call, int64 task_id, int64 token, int64 lease);
 extern TimestampTz lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state,
 									float4 progress);
 extern void lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage);
-extern int64 *lease_complete_batch(Call *call, const int64 *ids, Datum task_ids, Datum tokens,
-								   Datum results, int asked, int *count);
+extern int64 *lease_complete_batch(Call *call, const int64 *ids, const int64 *lease_tokens,
+								   Datum task_ids, Datum tokens, const Datum *results,
+								   int asked, int *count);
 extern TaskStatus lease_fail(Call *call, int64 task_id, int64 token, const char *error,
 							 Retryable retryable, int64 retry_after);
 extern void lease_release(Call *call, int64 task_id, int64 token, int64 delay);

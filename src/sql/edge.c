@@ -313,10 +313,10 @@ edge_jsonb_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
 }
 
 /*
- * The elements of a required jsonb array, 1 to 10,000 of them, as a jsonb[];
- * each no larger than ains.max_payload.
+ * The elements of a required jsonb array, 1 to 10,000 of them, each no larger
+ * than ains.max_payload. Palloc'd.
  */
-Datum
+Datum *
 edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count)
 {
 	Jsonb	   *array;
@@ -343,7 +343,14 @@ edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *cou
 		check_bytes(VARSIZE(element), psprintf("element %d of %s", n + 1, what));
 		elements[n++] = JsonbPGetDatum(element);
 	}
-	return PointerGetDatum(construct_array(elements, n, JSONBOID, -1, false, TYPALIGN_INT));
+	return elements;
+}
+
+/* The same as a jsonb[]. */
+Datum
+edge_jsonb_array(Datum *elements, int count)
+{
+	return PointerGetDatum(construct_array(elements, count, JSONBOID, -1, false, TYPALIGN_INT));
 }
 
 void

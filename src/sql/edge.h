@@ -34,7 +34,8 @@ extern int64 edge_length_or(FunctionCallInfo fcinfo, int arg, const char *what,
 extern TimestampTz edge_time_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern Datum edge_jsonb(FunctionCallInfo fcinfo, int arg, const char *what);
 extern Datum edge_jsonb_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
-extern Datum edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count);
+extern Datum *edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *what, int *count);
+extern Datum edge_jsonb_array(Datum *elements, int count);
 
 /* Refuses an argument that a later version serves: 0A000 unless NULL. */
 extern void edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what);

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "core/claim.h"
 #include "core/lease.h"
 #include "policy.h"
 #include "sql/edge.h"
@@ -33,7 +34,7 @@ ains_claim(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	InitMaterializedSRF(fcinfo, 0);
-	tasks = lease_claim(&call, &request, &count);
+	tasks = claim_tasks(&call, &request, &count);
 	for (int i = 0; i < count; i++)
 	{
 		ClaimedTask *task = &tasks[i];
@@ -126,7 +127,7 @@ ains_complete_batch(PG_FUNCTION_ARGS)
 	int			token_count;
 	int64	   *task_ids = edge_ids(fcinfo, 0, "task_ids", &count);
 	int64	   *tokens = edge_ids(fcinfo, 1, "lease_tokens", &token_count);
-	Datum		results = 0;
+	Datum	   *results = NULL;
 	int64	   *done;
 	int			done_count;
 
@@ -154,8 +155,8 @@ ains_complete_batch(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	done = lease_complete_batch(&call, task_ids, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), results,
-								count, &done_count);
+	done = lease_complete_batch(&call, task_ids, tokens, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1),
+								results, count, &done_count);
 	for (int i = 0; i < done_count; i++)
 		edge_put_int64(result->setResult, result->setDesc, done[i]);
 	return (Datum) 0;

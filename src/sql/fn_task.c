@@ -102,6 +102,7 @@ ains_enqueue_batch(PG_FUNCTION_ARGS)
 	Call		call;
 	NewTask		common = {0};
 	Datum		payloads;
+	Datum	   *elements;
 	int			count;
 	int			given;
 	int32	   *priorities;
@@ -109,7 +110,8 @@ ains_enqueue_batch(PG_FUNCTION_ARGS)
 	int64	   *task_ids;
 
 	common_args(fcinfo, &common);
-	payloads = edge_jsonb_elements(fcinfo, 1, "payloads", &count);
+	elements = edge_jsonb_elements(fcinfo, 1, "payloads", &count);
+	payloads = edge_jsonb_array(elements, count);
 	edge_not_yet(fcinfo, 7, "run_id");
 	priorities = edge_int32s(fcinfo, 8, "priorities", AINS_MIN_PRIORITY, AINS_MAX_PRIORITY, &given);
 	if (priorities != NULL)

@@ -30,7 +30,7 @@
 
 #include "clock.h"
 #include "core/agent.h"
-#include "core/lease.h"
+#include "core/claim.h"
 #include "core/task.h"
 #include "policy.h"
 #include "query.h"
@@ -205,7 +205,7 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	wait->glance = Min(wait->lane_count > WAITER_MAX_LANES ? GLANCE_MANY : GLANCE,
 					   Max(roster_timeout(&agent.facts) / 3, 1));
 	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
-	return lease_claimable(call, wait->lanes, wait->lane_count);
+	return claim_possible(call, wait->lanes, wait->lane_count);
 }
 
 /* The row a procedure returns; to be asked for before it sleeps. */

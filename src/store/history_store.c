@@ -20,47 +20,6 @@
 	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
 	" unique_key, payload, metadata, checkpoint"
 
-/*
- * Completes a task whose lease the token holds and whose cancel was not
- * requested, in one statement: out of ains.task, into history if the
- * capability keeps one. False, and nothing changed, if there is no such row;
- * else the agent that held it.
- */
-bool
-history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-					   TimestampTz now, DateADT shelf, char **agent_id)
-{
-	static SavedQuery complete = {
-		"WITH gone AS ("
-		" DELETE FROM ains.task WHERE task_id = $1 AND lease_token = $2 AND " IS_ACTIVE
-		"  AND cancel_requested_at IS NULL RETURNING *),"
-		" kept AS ("
-		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
-		"  attempt, result, usage)"
-		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3, $4 FROM gone"
-		"  WHERE (SELECT c.keep_history FROM ains.capability c"
-		"   WHERE c.capability = gone.capability))"
-		" SELECT agent_id FROM gone",
-	6, {INT8OID, INT8OID, JSONBOID, JSONBOID, TIMESTAMPTZOID, DATEOID}};
-	QueryCall	q;
-	bool		done;
-
-	query_begin(&q, &complete);
-	query_arg_int64(&q, task_id);
-	query_arg_int64(&q, lease_token);
-	query_arg_optional(&q, result, result == 0);
-	query_arg_optional(&q, usage, usage == 0);
-	query_arg_time(&q, now);
-	query_arg(&q, DateADTGetDatum(shelf));
-	done = query_run(&q) > 0;
-	if (done)
-	{
-		*agent_id = query_text_copy(&q, 0, 1);
-	}
-	query_end(&q);
-	return done;
-}
-
 static BatchItem *
 read_items(QueryCall *q, int *count)
 {
@@ -70,54 +29,8 @@ read_items(QueryCall *q, int *count)
 	{
 		items[i].n = query_int64(q, i, 1);
 		items[i].task_id = query_int64(q, i, 2);
-		items[i].agent_id = query_isnull(q, i, 3) ? NULL : query_text_copy(q, i, 3);
 	}
 	*count = q->count;
-	return items;
-}
-
-/*
- * The same for many, given as bigint[] and a jsonb[] of results (or 0): those
- * that cannot be completed, or whose agent's owner `role` is no member of, are
- * left out. Returns the others in input order.
- */
-BatchItem *
-history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid role,
-							 TimestampTz now, DateADT shelf, int *count)
-{
-	static SavedQuery complete = {
-		"WITH item AS MATERIALIZED ("
-		" SELECT DISTINCT ON (i.task_id, i.lease_token) i.*"
-		"  FROM ROWS FROM (unnest($1), unnest($2), unnest($3))"
-		"   WITH ORDINALITY AS i (task_id, lease_token, result, n)"
-		"  ORDER BY i.task_id, i.lease_token, i.n),"
-		" gone AS ("
-		" DELETE FROM ains.task t USING item i, ains.agent a"
-		"  WHERE t.task_id = i.task_id AND t.lease_token = i.lease_token AND t." IS_ACTIVE
-		"   AND t.cancel_requested_at IS NULL AND a.agent_id = t.agent_id"
-		"   AND pg_has_role($4, a.owner::oid, 'USAGE')"
-		"  RETURNING t.*, i.n, i.result),"
-		" kept AS ("
-		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
-		"  attempt, result)"
-		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, result FROM gone"
-		"  WHERE (SELECT c.keep_history FROM ains.capability c"
-		"   WHERE c.capability = gone.capability))"
-		" SELECT n, task_id, agent_id FROM gone ORDER BY n",
-	6, {INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID, OIDOID, TIMESTAMPTZOID, DATEOID}};
-	QueryCall	q;
-	BatchItem  *items;
-
-	query_begin(&q, &complete);
-	query_arg(&q, task_ids);
-	query_arg(&q, tokens);
-	query_arg_optional(&q, results, results == 0);
-	query_arg_oid(&q, role);
-	query_arg_time(&q, now);
-	query_arg(&q, DateADTGetDatum(shelf));
-	query_run(&q);
-	items = read_items(&q, count);
-	query_end(&q);
 	return items;
 }
 
@@ -126,7 +39,7 @@ BatchItem *
 history_store_completed_before(Datum task_ids, Datum tokens, Oid role, int *count)
 {
 	static SavedQuery find = {
-		"SELECT min(i.n), i.task_id, NULL::text FROM ROWS FROM (unnest($1), unnest($2))"
+		"SELECT min(i.n), i.task_id FROM ROWS FROM (unnest($1), unnest($2))"
 		"  WITH ORDINALITY AS i (task_id, lease_token, n), ains.task_history h, ains.agent a"
 		" WHERE h.task_id = i.task_id AND h.lease_token = i.lease_token"
 		"  AND h.status = 'COMPLETED' AND a.agent_id = h.agent_id"
@@ -156,12 +69,13 @@ history_store_finish(int64 task_id, const Finish *finish)
 	static SavedQuery put_away = {
 		"WITH gone AS (DELETE FROM ains.task WHERE task_id = $1 RETURNING *)"
 		" INSERT INTO ains.task_history (" SHARED_COLUMNS ", status, finished_at, shelf,"
-		"  attempt, error, cancel_reason)"
+		"  attempt, error, cancel_reason, result, usage)"
 		" SELECT " SHARED_COLUMNS ", $2::ains.task_status, $3, $4, $5,"
-		"  coalesce($6, last_error), coalesce($7, cancel_reason) FROM gone"
+		"  CASE WHEN $2 <> 'COMPLETED' THEN coalesce($6, last_error) END,"
+		"  CASE WHEN $2 <> 'COMPLETED' THEN coalesce($7, cancel_reason) END, $9, $10 FROM gone"
 		" WHERE $8 OR $2 = 'FAILED' ON CONFLICT DO NOTHING",
-		8, {INT8OID, TEXTOID, TIMESTAMPTZOID, DATEOID, INT4OID,
-	TEXTOID, TEXTOID, BOOLOID}};
+		10, {INT8OID, TEXTOID, TIMESTAMPTZOID, DATEOID, INT4OID,
+	TEXTOID, TEXTOID, BOOLOID, JSONBOID, JSONBOID}};
 	QueryCall	q;
 
 	query_begin(&q, &put_away);
@@ -173,6 +87,8 @@ history_store_finish(int64 task_id, const Finish *finish)
 	query_arg_text(&q, finish->error);
 	query_arg_text(&q, finish->cancel_reason);
 	query_arg_bool(&q, finish->keep);
+	query_arg_optional(&q, finish->result, finish->result == 0);
+	query_arg_optional(&q, finish->usage, finish->usage == 0);
 	query_run(&q);
 	query_end(&q);
 }
@@ -388,6 +304,13 @@ day_name(DateADT day)
 
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &mday);
 	return psprintf("%04d%02d%02d", year, month, mday);
+}
+
+/* The table of ains.task_history that is the shelf of a day; palloc'd. */
+const char *
+history_store_shelf_name(DateADT day)
+{
+	return psprintf("task_history_%s", day_name(day));
 }
 
 /*

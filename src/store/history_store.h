@@ -20,14 +20,15 @@ typedef struct Finish
 	const char *error;			/* NULL: the row's last error */
 	const char *cancel_reason;	/* NULL: the row's */
 	int32		attempt;		/* as it counts now */
+	Datum		result;			/* jsonb; 0: NULL, likewise below */
+	Datum		usage;
 } Finish;
 
-/* One of a batch; agent_id is NULL if it had been completed before. */
+/* One of a batch. */
 typedef struct BatchItem
 {
 	int64		n;				/* its place, from 1 */
 	int64		task_id;
-	char	   *agent_id;
 } BatchItem;
 
 /* A finished task. */
@@ -47,11 +48,6 @@ typedef struct AttemptRow
 	TaskStatus	next_status;
 } AttemptRow;
 
-extern bool history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-								   TimestampTz now, DateADT shelf, char **agent_id);
-extern BatchItem *history_store_complete_batch(Datum task_ids, Datum tokens, Datum results,
-											   Oid role, TimestampTz now, DateADT shelf,
-											   int *count);
 extern BatchItem *history_store_completed_before(Datum task_ids, Datum tokens, Oid role,
 												 int *count);
 extern void history_store_finish(int64 task_id, const Finish *finish);
@@ -64,6 +60,7 @@ extern void history_store_add_attempt(int64 task_id, const char *outcome, TaskSt
 extern bool history_store_find_attempt(int64 task_id, int64 lease_token, AttemptRow *row);
 extern bool history_store_non_retryable(const char *error);
 
+extern const char *history_store_shelf_name(DateADT day);
 extern void history_store_shelves(DateADT *first, DateADT *last, DateADT *oldest);
 extern void history_store_lock_shelves(void);
 extern bool history_store_shelf_is_loose(DateADT day);

@@ -31,6 +31,9 @@ sub only_in
 law('SPI is called by query.c alone',
 	only_in(qr/\bSPI_\w/, 'src/query.c', 'src/query.h'));
 
+law('table access methods are called by rows.c alone',
+	only_in(qr/\btable_tuple_\w/, 'src/rows.c', 'src/compat.h'));
+
 law('PG_VERSION_NUM is asked by compat.h alone',
 	only_in(qr/\bPG_VERSION_NUM\b/, 'src/compat.h'));
 
@@ -81,7 +84,7 @@ law('the time is read by clock.c alone',
 # ains -> {worker, sql} -> core -> {soft, store} -> services -> headers
 {
 	my %rank_of_dir = (worker => 5, sql => 5, core => 4, soft => 3, store => 3);
-	my %service = map { $_ => 1 } qw(guc clock policy query);
+	my %service = map { $_ => 1 } qw(guc clock policy query rows);
 	my @broken;
 
 	my $rank = sub {

@@ -1,0 +1,240 @@
+/*
+ * store/hot_store.c
+ *		Claim and complete, row by row.
+ *
+ * The same as the statements of lease_store.c and history_store.c, which do it
+ * when these cannot; what they lock is only what they looked at before. Results
+ * are in the current context.
+ */
+#include "store/hot_store.h"
+
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "catalog/pg_enum.h"
+
+#include "clock.h"
+#include "policy.h"
+#include "rows.h"
+#include "store/history_store.h"
+
+/*
+ * Columns of both tables by one numbering: those that go to history as they
+ * are come first.
+ */
+enum
+{
+	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
+	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
+	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, ATTEMPT,
+	SHARED_COUNT,
+	STATUS = SHARED_COUNT,
+	/* of ains.task */
+	LANE_ID, RANK, WAKE_AT, LEASE_EXPIRES_AT, DEADLINE, CANCEL_REQUESTED_AT, LEASE,
+	/* of history */
+	FINISHED_AT = STATUS + 1, SHELF, RESULT, USAGE
+};
+
+#define SHARED_NAMES \
+	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
+	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
+	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
+	"attempt", "status"
+
+static const char *const task_columns[] = {
+	SHARED_NAMES, "lane_id", "rank", "wake_at", "lease_expires_at", "deadline",
+	"cancel_requested_at", "lease", NULL};
+static const char *const history_columns[] = {
+	SHARED_NAMES, "finished_at", "shelf", "result", "usage", NULL};
+
+static RowTable tasks = {.columns = task_columns};
+static RowTable history = {.columns = history_columns};	/* one shelf of it */
+static bool history_is_open;
+
+/* Labels of the enum ains.task_status; of a type the oids do not change. */
+static struct
+{
+	Oid			type;
+	Oid			labels[TASK_STATUS_COUNT];
+}			statuses;
+
+static Datum
+status_datum(TaskStatus status)
+{
+	Oid			type = TupleDescAttr(tasks.row->tts_tupleDescriptor,
+									 tasks.attno[STATUS] - 1)->atttypid;
+
+	if (statuses.type != type)
+	{
+		statuses.type = InvalidOid;
+		for (int i = 0; i < TASK_STATUS_COUNT; i++)
+			statuses.labels[i] =
+				GetSysCacheOid2(ENUMTYPOIDNAME, Anum_pg_enum_oid, ObjectIdGetDatum(type),
+								CStringGetDatum(task_status_name(i)));
+		statuses.type = type;
+	}
+	return ObjectIdGetDatum(statuses.labels[status]);
+}
+
+/*
+ * Opens ains.task for hot_store_claim; false: use lease_store_claim. Until
+ * hot_store_close, or an error.
+ */
+bool
+hot_store_open(Oid task_relid)
+{
+	history_is_open = false;
+	return rows_open(&tasks, task_relid);
+}
+
+/* The same and a shelf, for hot_store_complete; false: use history_store_finish. */
+bool
+hot_store_open_shelf(Oid task_relid, DateADT shelf)
+{
+	Oid			schema = get_rel_namespace(task_relid);
+	Oid			parent = get_relname_relid("task_history", schema);
+	Oid			relid;
+
+	if (!OidIsValid(parent))
+		return false;
+	/* as an insert through the parent would: the shelf stays attached meanwhile */
+	LockRelationOid(parent, RowExclusiveLock);
+	relid = get_relname_relid(history_store_shelf_name(shelf), schema);
+	if (!OidIsValid(relid) || !get_rel_relispartition(relid) ||
+		get_partition_parent(relid, false) != parent || !rows_open(&history, relid))
+		return false;
+	history_is_open = true;
+	if (rows_open(&tasks, task_relid))
+		return true;
+	rows_close(&history);
+	return false;
+}
+
+void
+hot_store_close(void)
+{
+	rows_close(&tasks);
+	if (history_is_open)
+		rows_close(&history);
+}
+
+static Datum
+copy(int column)
+{
+	Form_pg_attribute att = TupleDescAttr(tasks.row->tts_tupleDescriptor,
+										  tasks.attno[column] - 1);
+
+	return rows_isnull(&tasks, column) ? (Datum) 0
+		: datumCopy(rows_get(&tasks, column), att->attbyval, att->attlen);
+}
+
+/*
+ * Makes the task of a ready key ACTIVE, if its row is still what the key says,
+ * has known no greater token, and nobody has it locked; false, and nothing
+ * changed or locked, if not.
+ */
+bool
+hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
+				int64 incarnation, int64 token, TimestampTz now, ClaimedTask *task)
+{
+	TimestampTz expires_at;
+	int64		timeout = lane->timeout;
+
+	if (!rows_find(&tasks, key.task_id) ||
+		rows_get(&tasks, STATUS) != status_datum(TASK_PENDING) ||
+		DatumGetInt32(rows_get(&tasks, LANE_ID)) != lane->lane_id ||
+		rows_int64(&tasks, RANK) != key.rank ||
+		rows_int64(&tasks, LEASE_TOKEN) >= token)
+		return false;
+	expires_at = rows_int64(&tasks, EXPIRES_AT);
+	if (expires_at != 0 && expires_at <= now && DatumGetInt32(rows_get(&tasks, ATTEMPT)) == 0)
+		return false;
+
+	if (!rows_isnull(&tasks, TIMEOUT))
+		timeout = length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
+	memset(task, 0, sizeof(*task));
+	task->task_id = key.task_id;
+	task->lane_id = lane->lane_id;
+	task->lease_token = token;
+	task->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT)) + 1;
+	task->lease_expires_at = time_plus(now, lane->lease);
+	task->deadline = timeout < 0 ? 0 : time_plus(now, timeout);
+
+	rows_change(&tasks);
+	rows_set(&tasks, STATUS, status_datum(TASK_ACTIVE));
+	rows_set(&tasks, ATTEMPT, Int32GetDatum(task->attempt));
+	rows_set(&tasks, AGENT_ID, CStringGetTextDatum(agent_id));
+	rows_set(&tasks, INCARNATION, Int64GetDatum(incarnation));
+	rows_set(&tasks, LEASE_TOKEN, Int64GetDatum(token));
+	rows_set(&tasks, LEASE, IntervalPGetDatum(length_to_interval(lane->lease)));
+	rows_set(&tasks, CLAIMED_AT, TimestampTzGetDatum(now));
+	rows_set(&tasks, LEASE_EXPIRES_AT, TimestampTzGetDatum(task->lease_expires_at));
+	if (task->deadline == 0)
+		rows_set_null(&tasks, DEADLINE);
+	else
+		rows_set(&tasks, DEADLINE, TimestampTzGetDatum(task->deadline));
+	rows_set(&tasks, WAKE_AT,
+			 TimestampTzGetDatum(task->deadline == 0 ? task->lease_expires_at
+								 : Min(task->lease_expires_at, task->deadline)));
+	if (rows_update(&tasks) != ROW_DONE)
+		return false;
+
+	task->capability = copy(CAPABILITY);
+	task->payload = copy(PAYLOAD);
+	task->priority = DatumGetInt16(rows_get(&tasks, PRIORITY));
+	task->max_attempts = rows_isnull(&tasks, MAX_ATTEMPTS) ? lane->max_attempts
+		: DatumGetInt32(rows_get(&tasks, MAX_ATTEMPTS));
+	task->checkpoint = copy(CHECKPOINT);
+	task->metadata = copy(METADATA);
+	return true;
+}
+
+/*
+ * Looks for a task whose lease the token holds and whose cancel was not
+ * requested; false: there is none. Locks nothing.
+ */
+bool
+hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
+{
+	if (!rows_find(&tasks, task_id) ||
+		rows_get(&tasks, STATUS) != status_datum(TASK_ACTIVE) ||
+		rows_int64(&tasks, LEASE_TOKEN) != lease_token ||
+		!rows_isnull(&tasks, CANCEL_REQUESTED_AT))
+		return false;
+	held->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
+	held->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
+	return true;
+}
+
+/*
+ * Puts the task that was found last away as COMPLETED, on the shelf that is
+ * open if it is to be kept. Waits for whoever has the row; false, and nothing
+ * changed, if it is not what was found any more. result, usage: 0 is NULL.
+ */
+bool
+hot_store_complete(Datum result, Datum usage, TimestampTz now, DateADT shelf, bool keep)
+{
+	if (rows_delete(&tasks) != ROW_DONE)
+		return false;
+	if (!keep)
+		return true;
+
+	rows_new(&history);
+	for (int column = 0; column < SHARED_COUNT; column++)
+		if (!rows_isnull(&tasks, column))
+			rows_set(&history, column, rows_get(&tasks, column));
+	rows_set(&history, STATUS, status_datum(TASK_COMPLETED));
+	rows_set(&history, FINISHED_AT, TimestampTzGetDatum(now));
+	rows_set(&history, SHELF, DateADTGetDatum(shelf));
+	if (result != 0)
+		rows_set(&history, RESULT, result);
+	if (usage != 0)
+		rows_set(&history, USAGE, usage);
+	rows_insert(&history);
+	return true;
+}
