@@ -11,6 +11,7 @@
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "clock.h"
 #include "compat.h"
@@ -19,6 +20,7 @@
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "soft/ready.h"
 #include "soft/token.h"
@@ -155,6 +157,8 @@ lease_claim(Call *call, const ClaimRequest *request, int *count)
 			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1);
 			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
 						   : Min(task->lease_expires_at, task->deadline));
+			counters_note(call->db, TextDatumGetCString(task->capability), COUNT_CLAIMED,
+						  TASK_PENDING, TASK_ACTIVE, call->now.wall - task->run_at);
 			(*count)++;
 		}
 		else
@@ -297,23 +301,31 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 	}
 }
 
+static void
+note_completed(Call *call, const BatchItem *item)
+{
+	counters_note(call->db, item->capability, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
+				  call->now.wall - item->claimed_at);
+}
+
 /* Completes a task; a repetition changes nothing. Raises likewise. */
 void
 lease_complete(Call *call, int64 task_id, int64 token, Datum result, Datum usage)
 {
-	char	   *agent_id;
+	BatchItem	done;
 
 	while (!history_store_complete(task_id, token, result, usage, call->now.wall,
-								   shelf_today(call), &agent_id))
+								   shelf_today(call), &done))
 	{
 		if (explain_refusal(call, task_id, token, ENDING_COMPLETE) == TASK_COMPLETED)
 			return;
 		CHECK_FOR_INTERRUPTS();
 	}
 	/* the statement is done, but an error undoes it */
-	effect_held(call->db, agent_id, 0, task_id, -1);
-	agent_require_owner(call, agent_id);
+	effect_held(call->db, done.agent_id, 0, task_id, -1);
+	agent_require_owner(call, done.agent_id);
 	effect_finished(call->db, task_id);
+	note_completed(call, &done);
 }
 
 /*
@@ -337,6 +349,7 @@ lease_complete_batch(Call *call, const int64 *ids, Datum task_ids, Datum tokens,
 		by_place[items[i].n - 1] = items[i].task_id;
 		effect_held(call->db, items[i].agent_id, 0, items[i].task_id, -1);
 		effect_finished(call->db, items[i].task_id);
+		note_completed(call, &items[i]);
 	}
 	if (found < asked)
 	{
@@ -437,6 +450,21 @@ default_error(AttemptEnd end)
 	}
 }
 
+/* What the counters call the end of an attempt that was not completed. */
+static int
+events_of(AttemptEnd end, TaskStatus status)
+{
+	bool		waits = status == TASK_PENDING || status == TASK_SCHEDULED;
+	int			events = 0;
+
+	if (end == END_RELEASED && waits)
+		return COUNT_RELEASED;
+	if (end != END_FAILED && end != END_REFUSED && end != END_RELEASED)
+		events = COUNT_LEASE_LOST;
+	return events | (waits ? COUNT_RETRIED :
+					 status == TASK_CANCELLED ? COUNT_CANCELLED : COUNT_FAILED);
+}
+
 /*
  * Ends the attempt of an ACTIVE task whose row is locked by us, as the table
  * in policy.c says. asked_delay: -1 for none. Returns the task's new status.
@@ -464,6 +492,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		history_store_add_attempt(task->task_id, verdict.outcome, verdict.status, error,
 								  call->now.wall, shelf);
 	effect_held(call->db, task->agent_id, 0, task->task_id, -1);
+	counters_note(call->db, task->capability, events_of(end, verdict.status), TASK_ACTIVE,
+				  verdict.status, 0);
 
 	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
 	{

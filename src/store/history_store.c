@@ -24,11 +24,11 @@
  * Completes a task whose lease the token holds and whose cancel was not
  * requested, in one statement: out of ains.task, into history if the
  * capability keeps one. False, and nothing changed, if there is no such row;
- * else the agent that held it.
+ * else *item says what was completed.
  */
 bool
 history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-					   TimestampTz now, DateADT shelf, char **agent_id)
+					   TimestampTz now, DateADT shelf, BatchItem *item)
 {
 	static SavedQuery complete = {
 		"WITH gone AS ("
@@ -40,7 +40,7 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, $3, $4 FROM gone"
 		"  WHERE (SELECT c.keep_history FROM ains.capability c"
 		"   WHERE c.capability = gone.capability))"
-		" SELECT agent_id FROM gone",
+		" SELECT agent_id, capability, claimed_at FROM gone",
 	6, {INT8OID, INT8OID, JSONBOID, JSONBOID, TIMESTAMPTZOID, DATEOID}};
 	QueryCall	q;
 	bool		done;
@@ -55,7 +55,9 @@ history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usa
 	done = query_run(&q) > 0;
 	if (done)
 	{
-		*agent_id = query_text_copy(&q, 0, 1);
+		item->agent_id = query_text_copy(&q, 0, 1);
+		item->capability = query_text_copy(&q, 0, 2);
+		item->claimed_at = query_time(&q, 0, 3);
 	}
 	query_end(&q);
 	return done;
@@ -70,7 +72,9 @@ read_items(QueryCall *q, int *count)
 	{
 		items[i].n = query_int64(q, i, 1);
 		items[i].task_id = query_int64(q, i, 2);
-		items[i].agent_id = query_isnull(q, i, 3) ? NULL : query_text_copy(q, i, 3);
+		items[i].agent_id = query_text_copy(q, i, 3);
+		items[i].capability = query_text_copy(q, i, 4);
+		items[i].claimed_at = query_time(q, i, 5);
 	}
 	*count = q->count;
 	return items;
@@ -103,7 +107,7 @@ history_store_complete_batch(Datum task_ids, Datum tokens, Datum results, Oid ro
 		"  SELECT " SHARED_COLUMNS ", 'COMPLETED', $5, $6, attempt, result FROM gone"
 		"  WHERE (SELECT c.keep_history FROM ains.capability c"
 		"   WHERE c.capability = gone.capability))"
-		" SELECT n, task_id, agent_id FROM gone ORDER BY n",
+		" SELECT n, task_id, agent_id, capability, claimed_at FROM gone ORDER BY n",
 	6, {INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID, OIDOID, TIMESTAMPTZOID, DATEOID}};
 	QueryCall	q;
 	BatchItem  *items;
@@ -126,7 +130,7 @@ BatchItem *
 history_store_completed_before(Datum task_ids, Datum tokens, Oid role, int *count)
 {
 	static SavedQuery find = {
-		"SELECT min(i.n), i.task_id, NULL::text FROM ROWS FROM (unnest($1), unnest($2))"
+		"SELECT min(i.n), i.task_id, NULL::text, NULL::text, NULL::timestamptz FROM ROWS FROM (unnest($1), unnest($2))"
 		"  WITH ORDINALITY AS i (task_id, lease_token, n), ains.task_history h, ains.agent a"
 		" WHERE h.task_id = i.task_id AND h.lease_token = i.lease_token"
 		"  AND h.status = 'COMPLETED' AND a.agent_id = h.agent_id"

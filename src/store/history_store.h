@@ -22,12 +22,14 @@ typedef struct Finish
 	int32		attempt;		/* as it counts now */
 } Finish;
 
-/* One of a batch; agent_id is NULL if it had been completed before. */
+/* A completed task; of one that had been completed before only n and task_id. */
 typedef struct BatchItem
 {
-	int64		n;				/* its place, from 1 */
+	int64		n;				/* its place in the batch, from 1 */
 	int64		task_id;
 	char	   *agent_id;
+	char	   *capability;
+	TimestampTz claimed_at;
 } BatchItem;
 
 /* A finished task. */
@@ -48,7 +50,7 @@ typedef struct AttemptRow
 } AttemptRow;
 
 extern bool history_store_complete(int64 task_id, int64 lease_token, Datum result, Datum usage,
-								   TimestampTz now, DateADT shelf, char **agent_id);
+								   TimestampTz now, DateADT shelf, BatchItem *item);
 extern BatchItem *history_store_complete_batch(Datum task_ids, Datum tokens, Datum results,
 											   Oid role, TimestampTz now, DateADT shelf,
 											   int *count);
