@@ -572,6 +572,11 @@ counters_begin(DbState *db, uint64 *number)
 	LWLockAcquire(shmem_lock(LOCK_COUNTERS), LW_EXCLUSIVE);
 	gauges->counting = false;	/* as long as this may fail */
 	*number = ++gauges->number;
+	hash_seq_init(&scan, entries);
+	while ((counters = hash_seq_search(&scan)) != NULL)
+		if (counters->key.db_number == shmem_db_number(db))
+			for (int i = 0; i < LIVE_STATUS_COUNT; i++)
+				pg_atomic_write_u64(&counters->since[i], 0);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	next = ReadNextFullTransactionId();
 	seen = &gauges->seen[1 - gauges->last];
@@ -586,11 +591,6 @@ counters_begin(DbState *db, uint64 *number)
 	/* a snapshot does not name the transaction that takes it */
 	if (TransactionIdIsValid(own))
 		xids[seen->count++] = own;
-	hash_seq_init(&scan, entries);
-	while ((counters = hash_seq_search(&scan)) != NULL)
-		if (counters->key.db_number == shmem_db_number(db))
-			for (int i = 0; i < LIVE_STATUS_COUNT; i++)
-				pg_atomic_write_u64(&counters->since[i], 0);
 	gauges->counting = true;
 	LWLockRelease(shmem_lock(LOCK_COUNTERS));
 	return snapshot;
