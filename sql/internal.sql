@@ -30,6 +30,14 @@ CREATE FUNCTION ains_internal.check_ready_set() RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_check_ready_set';
 COMMENT ON FUNCTION ains_internal.check_ready_set() IS 'for tests: whether the ready set keeps its invariants';
 
+-- A value that is not known is NULL; so is the capability that stands for all
+-- that had no room in shared memory.
+CREATE FUNCTION ains_internal.counters(
+    OUT capability text, OUT counter text, OUT bound double precision, OUT value bigint)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME', 'ains_counters';
+COMMENT ON FUNCTION ains_internal.counters() IS 'what shared memory has counted: events, live tasks by status, histograms (bound: seconds, at most)';
+
 CREATE FUNCTION ains_internal.ready_drift() RETURNS bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_ready_drift';
 COMMENT ON FUNCTION ains_internal.ready_drift() IS 'ready keys that were lost and found again by the audit; 0 is right';

@@ -32,6 +32,7 @@ typedef enum TaskStatus
 } TaskStatus;
 
 #define TASK_STATUS_COUNT	(TASK_EXPIRED + 1)
+#define LIVE_STATUS_COUNT	(TASK_ACTIVE + 1)
 
 /* As in the type ains.agent_status, in its order. */
 typedef enum AgentStatus
@@ -88,6 +89,13 @@ typedef struct AgentFacts
 	int32		max_active_tasks;	/* 0: no limit */
 	uint64		version;		/* of what this transaction writes; 0: as read */
 } AgentFacts;
+
+/* How many live tasks a capability has, by status. */
+typedef struct LiveTasks
+{
+	char	   *capability;
+	int64		live[LIVE_STATUS_COUNT];
+} LiveTasks;
 
 /* A ready task's place in its lane: by rank, then by id. */
 typedef struct ReadyKey

@@ -21,6 +21,7 @@ bool		ains_auto_create_capabilities;
 char	   *ains_databases;
 int			ains_max_agents;
 int			ains_max_databases;
+int			ains_max_capabilities;
 int			ains_max_lanes;
 int			ains_ready_set_size;
 bool		ains_enable_test_clock;
@@ -72,6 +73,10 @@ static const IntSetting preload_settings[] = {
 	{"ains.max_databases",
 		"Databases of this server that can use ains at the same time.", NULL,
 	&ains_max_databases, 16, 1, 1000, PGC_POSTMASTER, 0},
+	{"ains.max_capabilities",
+		"Capabilities of all databases that shared memory has counters for.",
+		"Those beyond are counted as one, and queue_stats counts the table.",
+	&ains_max_capabilities, 1024, 1, 100000, PGC_POSTMASTER, 0},
 	{"ains.max_lanes",
 		"Lanes (capabilities) of all databases that shared memory has room for.",
 		"A lane without room costs a claim an index scan, nothing else.",

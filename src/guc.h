@@ -21,6 +21,7 @@ extern char *ains_databases;
 /* Sizes of shared memory, fixed at server start. */
 extern int	ains_max_agents;
 extern int	ains_max_databases;
+extern int	ains_max_capabilities;
 extern int	ains_max_lanes;
 extern int	ains_ready_set_size;	/* keys in a lane */
 extern bool ains_enable_test_clock;

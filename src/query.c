@@ -146,6 +146,7 @@ void
 query_begin(QueryCall *call, SavedQuery *query)
 {
 	call->query = query;
+	call->snapshot = NULL;
 	call->nargs = 0;
 	call->caller = CurrentMemoryContext;
 	call->rows = NULL;
@@ -178,7 +179,8 @@ query_run(QueryCall *call)
 			SPI_keepplan(plan);
 			query->plan = plan;
 		}
-		result = SPI_execute_plan(query->plan, call->values, call->nulls, false, 0);
+		result = SPI_execute_snapshot(query->plan, call->values, call->nulls, call->snapshot,
+									  InvalidSnapshot, call->snapshot != NULL, true, 0);
 	}
 	PG_FINALLY();
 	{

@@ -40,6 +40,7 @@ typedef struct SavedQuery
 typedef struct QueryCall
 {
 	SavedQuery *query;
+	Snapshot	snapshot;		/* to read with; NULL: the latest */
 	int			nargs;
 	Datum		values[QUERY_MAX_ARGS];
 	char		nulls[QUERY_MAX_ARGS];

@@ -5,10 +5,12 @@
 #include "core/claim.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "clock.h"
 #include "core/agent.h"
 #include "core/task.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "soft/ready.h"
 #include "soft/token.h"
@@ -141,6 +143,8 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1);
 			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
 						   : Min(task->lease_expires_at, task->deadline));
+			counters_note(call->db, TextDatumGetCString(task->capability), COUNT_CLAIMED,
+						  TASK_PENDING, TASK_ACTIVE, call->now.wall - task->run_at);
 			(*count)++;
 		}
 		else

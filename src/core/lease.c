@@ -11,6 +11,7 @@
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "clock.h"
 #include "compat.h"
@@ -19,6 +20,7 @@
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "store/history_store.h"
 #include "store/hot_store.h"
@@ -163,8 +165,11 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 
 /* A task is completed: what follows from it when this transaction commits. */
 static void
-note_completed(Call *call, const char *agent_id, int64 task_id)
+note_completed(Call *call, const char *agent_id, int64 task_id, const char *capability,
+			   TimestampTz claimed_at)
 {
+	counters_note(call->db, capability, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
+				  call->now.wall - claimed_at);
 	effect_held(call->db, agent_id, 0, task_id, -1);
 	effect_finished(call->db, task_id);
 }
@@ -190,7 +195,7 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 			return false;
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
 								 capability_restore(call, held.capability)->keep_history));
-	note_completed(call, held.agent_id, task_id);
+	note_completed(call, held.agent_id, task_id, held.capability, held.claimed_at);
 	return true;
 }
 
@@ -212,7 +217,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	finish.attempt = task.attempt;
 	finish.keep = capability_restore(call, task.capability)->keep_history;
 	history_store_finish(task_id, &finish);
-	note_completed(call, task.agent_id, task_id);
+	note_completed(call, task.agent_id, task_id, task.capability, task.claimed_at);
 	return true;
 }
 
@@ -356,6 +361,21 @@ default_error(AttemptEnd end)
 	}
 }
 
+/* What the counters call the end of an attempt that was not completed. */
+static int
+events_of(AttemptEnd end, TaskStatus status)
+{
+	bool		waits = status == TASK_PENDING || status == TASK_SCHEDULED;
+	int			events = 0;
+
+	if (end == END_RELEASED && waits)
+		return COUNT_RELEASED;
+	if (end != END_FAILED && end != END_REFUSED && end != END_RELEASED)
+		events = COUNT_LEASE_LOST;
+	return events | (waits ? COUNT_RETRIED :
+					 status == TASK_CANCELLED ? COUNT_CANCELLED : COUNT_FAILED);
+}
+
 /*
  * Ends the attempt of an ACTIVE task whose row is locked by us, as the table
  * in policy.c says. asked_delay: -1 for none. Returns the task's new status.
@@ -383,6 +403,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		history_store_add_attempt(task->task_id, verdict.outcome, verdict.status, error,
 								  call->now.wall, shelf);
 	effect_held(call->db, task->agent_id, 0, task->task_id, -1);
+	counters_note(call->db, task->capability, events_of(end, verdict.status), TASK_ACTIVE,
+				  verdict.status, 0);
 
 	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
 	{

@@ -12,9 +12,11 @@
 #include "core/capability.h"
 #include "core/lease.h"
 #include "core/shelf.h"
+#include "core/stats.h"
 #include "core/task.h"
 #include "guc.h"
 #include "policy.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "soft/token.h"
 #include "soft/waiters.h"
@@ -154,6 +156,7 @@ expire(Call *call, const TaskRow *task)
 	history_store_finish(task->task_id, &finish);
 	task_note_changed(call, task);
 	effect_finished(call->db, task->task_id);
+	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
 }
 
 /* A waiting task whose moment has come: it expires, or is due. */
@@ -175,6 +178,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	{
 		status = TASK_PENDING;
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, TASK_PENDING, 0);
 		counts->tasks_due++;
 	}
 	else if (status == TASK_SCHEDULED)
@@ -268,6 +272,13 @@ audit_tasks(Call *call, SweepCounts *counts)
 }
 
 static bool
+count_tasks(Call *call, SweepCounts *counts)
+{
+	stats_count_live(call);
+	return false;
+}
+
+static bool
 prune_agents(Call *call, SweepCounts *counts)
 {
 	return upkeep &&
@@ -287,6 +298,7 @@ const SweepStep sweep_steps[] = {
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
 	{"auditing tasks", audit_tasks},
+	{"counting tasks", count_tasks},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };

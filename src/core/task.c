@@ -16,6 +16,7 @@
 #include "core/shelf.h"
 #include "errors.h"
 #include "policy.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "store/history_store.h"
 
@@ -47,6 +48,7 @@ announce(Call *call, const NewTask *task, int64 rank, int64 task_id)
 		effect_ready(call->db, task->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
 	if (task->wake_at != 0)
 		effect_wake_at(call->db, task->wake_at);
+	counters_note(call->db, task->capability, COUNT_ENQUEUED, TASK_ABSENT, task->status, 0);
 }
 
 /*
@@ -268,6 +270,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	history_store_finish(task_id, &finish);
 	task_note_changed(call, &task);
 	effect_finished(call->db, task_id);
+	counters_note(call->db, task.capability, COUNT_CANCELLED, task.status, TASK_CANCELLED, 0);
 	return TASK_CANCELLED;
 }
 
@@ -313,6 +316,7 @@ task_retry(Call *call, int64 task_id)
 		task_refuse_unknown(task_id);
 	}
 	effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
+	counters_note(call->db, past.capability, COUNT_PUT_BACK, TASK_ABSENT, TASK_PENDING, 0);
 }
 
 /* Another priority; a waiting task is ranked anew, as if enqueued with it. */

@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 
 #include "errors.h"
+#include "soft/counters.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
 
@@ -209,6 +210,8 @@ forget_all(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		counters_end(0, event == XACT_EVENT_COMMIT);
 	if (effect_count == 0)
 		return;
 	switch (event)
@@ -239,6 +242,10 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
 {
 	int			level = GetCurrentTransactionNestLevel();
 
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		counters_end(level, false);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		counters_merge(level);
 	if (effect_count == 0)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)

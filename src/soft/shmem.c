@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "errors.h"
 #include "guc.h"
+#include "soft/counters.h"
 #include "soft/lanes.h"
 #include "soft/roster.h"
 #include "soft/waiters.h"
@@ -43,6 +44,7 @@ request(void)
 	RequestAddinShmemSpace(shared_size());
 	RequestAddinShmemSpace(roster_size());
 	RequestAddinShmemSpace(lanes_size());
+	RequestAddinShmemSpace(counters_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
 	RequestNamedLWLockTranche("ains", LOCK_COUNT);
@@ -79,6 +81,7 @@ startup(void)
 	}
 	roster_shmem_init();
 	lanes_shmem_init();
+	counters_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
@@ -157,6 +160,7 @@ shmem_db(Oid database, Oid task_relid)
 		}
 		roster_forget_db(db - shared->dbs);
 		lanes_forget_db(db - shared->dbs);
+		counters_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
 		pg_atomic_write_u64(&db->schedules_run, 0);
@@ -180,13 +184,22 @@ shmem_db(Oid database, Oid task_relid)
 	return db;
 }
 
+/* Needs the ains lock, exclusively. */
+static void
+retire(DbState *db)
+{
+	db->retired = true;
+	counters_forget_db(shmem_db_number(db));
+	pg_atomic_fetch_add_u64(&db->policy_generation, 1);
+}
+
 /* This installation is gone: lets another database have the entry. */
 void
 shmem_db_retire(DbState *db, Oid task_relid)
 {
 	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
 	if (db->task_relid == task_relid)
-		db->retired = true;
+		retire(db);
 	LWLockRelease(shmem_lock(LOCK_DATABASES));
 }
 
@@ -211,7 +224,7 @@ shmem_retire_database(Oid database)
 	LWLockAcquire(shmem_lock(LOCK_DATABASES), LW_EXCLUSIVE);
 	for (int i = 0; i < shared->ndbs; i++)
 		if (shared->dbs[i].database == database)
-			shared->dbs[i].retired = true;
+			retire(&shared->dbs[i]);
 	LWLockRelease(shmem_lock(LOCK_DATABASES));
 }
 

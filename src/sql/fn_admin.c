@@ -13,12 +13,13 @@
 #include "clock.h"
 #include "core/audit.h"
 #include "core/capability.h"
+#include "core/stats.h"
 #include "core/sweep.h"
 #include "guc.h"
 #include "policy.h"
+#include "soft/counters.h"
 #include "soft/effects.h"
 #include "sql/edge.h"
-#include "store/report_store.h"
 
 /* A length argument: `change` points to `store` if it is given. 0 is "none". */
 static const int64 *
@@ -188,6 +189,7 @@ ains_rescan(PG_FUNCTION_ARGS)
 	db_set_shelves(call.db, NO_SHELF, NO_SHELF);
 	ready_reset(call.db);
 	audit_agents(&call, true);
+	counters_doubt(call.db);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();
@@ -199,10 +201,25 @@ Datum
 ains_queue_stats(PG_FUNCTION_ARGS)
 {
 	Call		call;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	call_begin_read(&call);
 	InitMaterializedSRF(fcinfo, 0);
-	report_store_queue_stats(call.now.wall, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	stats_queues(&call, result->setResult, result->setDesc);
+	return (Datum) 0;
+}
+
+/* ains_internal.counters() -> set of rows */
+PG_FUNCTION_INFO_V1(ains_counters);
+Datum
+ains_counters(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	stats_counters(&call, result->setResult, result->setDesc);
 	return (Datum) 0;
 }
 

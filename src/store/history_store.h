@@ -27,7 +27,7 @@ typedef struct Finish
 /* One of a batch. */
 typedef struct BatchItem
 {
-	int64		n;				/* its place, from 1 */
+	int64		n;				/* its place in the batch, from 1 */
 	int64		task_id;
 } BatchItem;
 

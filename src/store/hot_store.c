@@ -8,15 +8,14 @@
  */
 #include "store/hot_store.h"
 
-#include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_enum.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "catalog/pg_enum.h"
 
 #include "clock.h"
 #include "policy.h"
@@ -161,6 +160,7 @@ hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 	task->task_id = key.task_id;
 	task->lane_id = lane->lane_id;
 	task->lease_token = token;
+	task->run_at = rows_int64(&tasks, RUN_AT);
 	task->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT)) + 1;
 	task->lease_expires_at = time_plus(now, lane->lease);
 	task->deadline = timeout < 0 ? 0 : time_plus(now, timeout);
@@ -208,6 +208,7 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 		return false;
 	held->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
 	held->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
+	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
 	return true;
 }
 

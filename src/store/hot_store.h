@@ -17,6 +17,7 @@ typedef struct HeldTask
 {
 	char	   *agent_id;
 	char	   *capability;
+	TimestampTz claimed_at;
 } HeldTask;
 
 extern bool hot_store_open(Oid task_relid);

@@ -26,6 +26,7 @@ typedef struct ClaimedTask
 	int32		priority;
 	int32		attempt;
 	int32		max_attempts;
+	TimestampTz run_at;
 	TimestampTz lease_expires_at;
 	Datum		checkpoint;		/* 0: NULL, likewise below */
 	TimestampTz deadline;

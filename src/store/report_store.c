@@ -34,29 +34,101 @@ report_store_task(int64 task_id, TaskReport *report)
 	return found;
 }
 
-/* The rows of queue_stats(). */
-void
-report_store_queue_stats(TimestampTz now, Tuplestorestate *store)
+/*
+ * Counts the live tasks in the table, with a snapshot (NULL: the latest).
+ * Capabilities without live tasks are left out.
+ */
+LiveTasks *
+report_store_count_live(Snapshot snapshot, int *count)
 {
-	static SavedQuery stats = {
-		"SELECT c.capability, c.paused,"
-		" count(*) FILTER (WHERE t.status = 'BLOCKED'),"
-		" count(*) FILTER (WHERE t.status = 'SCHEDULED'),"
-		" count(*) FILTER (WHERE t.status = 'PENDING'),"
-		" count(*) FILTER (WHERE t.status = 'ACTIVE'),"
-		" $1 - min(t.run_at) FILTER (WHERE t.status = 'PENDING'),"
-		" (SELECT count(*) FROM ains.agent_capability o JOIN ains.agent a USING (agent_id)"
-		"   WHERE o.capability = c.capability AND a.agent_status IN ('AVAILABLE', 'BUSY'))"
-		" FROM ains.capability c LEFT JOIN ains.task t USING (capability)"
-		" GROUP BY c.capability ORDER BY c.capability",
-	1, {TIMESTAMPTZOID}, .scans = true};
+	static SavedQuery tally = {
+		"SELECT capability, count(*) FILTER (WHERE status = 'BLOCKED'),"
+		" count(*) FILTER (WHERE status = 'SCHEDULED'),"
+		" count(*) FILTER (WHERE status = 'PENDING'),"
+		" count(*) FILTER (WHERE status = 'ACTIVE')"
+		" FROM ains.task GROUP BY capability",
+	0, {0}, .scans = true};
 	QueryCall	q;
+	LiveTasks  *tasks;
 
-	query_begin(&q, &stats);
+	query_begin(&q, &tally);
+	q.snapshot = snapshot;
+	query_run(&q);
+	*count = q.count;
+	tasks = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(LiveTasks));
+	for (int i = 0; i < *count; i++)
+	{
+		tasks[i].capability = query_text_copy(&q, i, 1);
+		for (int j = 0; j < LIVE_STATUS_COUNT; j++)
+			tasks[i].live[j] = query_int64(&q, i, 2 + j);
+	}
+	query_end(&q);
+	return tasks;
+}
+
+/* All capabilities by name, and who works for them. */
+Queue *
+report_store_queues(int *count)
+{
+	static SavedQuery find = {
+		"SELECT c.capability, l.lane_id, c.aging_interval, c.paused, coalesce(o.agents, 0)"
+		" FROM ains.capability c JOIN ains.lane l USING (capability) LEFT JOIN"
+		"  (SELECT o.capability, count(*) AS agents"
+		"   FROM ains.agent_capability o JOIN ains.agent a USING (agent_id)"
+		"   WHERE a.agent_status IN ('AVAILABLE', 'BUSY') GROUP BY o.capability) o"
+		"  USING (capability) ORDER BY c.capability",
+	0, {0}, .scans = true};
+	QueryCall	q;
+	Queue	   *queues;
+
+	query_begin(&q, &find);
+	query_run(&q);
+	*count = q.count;
+	queues = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(Queue));
+	for (int i = 0; i < *count; i++)
+	{
+		queues[i].capability = query_text_copy(&q, i, 1);
+		queues[i].lane_id = query_int32(&q, i, 2);
+		queues[i].aging_interval = query_length(&q, i, 3);
+		queues[i].paused = query_bool(&q, i, 4);
+		queues[i].agents_available = query_int64(&q, i, 5);
+	}
+	query_end(&q);
+	return queues;
+}
+
+/*
+ * For how long the PENDING task that was due first has been due (an interval
+ * in the current context), as far as the first 1,000 in rank order tell.
+ *
+ * They are read only up to the rank from which on no task can be older than the
+ * first: run_at >= rank + aging interval, since no priority is below 1 and a
+ * retry only moves run_at on.
+ */
+Datum
+report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull)
+{
+	static SavedQuery find = {
+		"SELECT $3 - min(run_at) FROM (SELECT t.run_at FROM ains.task t"
+		" WHERE t.lane_id = $1 AND t.status = 'PENDING' AND t.rank <="
+		"  (SELECT (extract(epoch FROM f.run_at - '2000-01-01 00:00:00+00'::timestamptz)"
+		"   * 1000000)::bigint - $2 FROM ains.task f"
+		"   WHERE f.lane_id = $1 AND f.status = 'PENDING' ORDER BY f.rank, f.task_id LIMIT 1)"
+		" ORDER BY t.rank, t.task_id LIMIT 1000) ahead",
+	3, {INT4OID, INT8OID, TIMESTAMPTZOID}};
+	QueryCall	q;
+	Datum		age = (Datum) 0;
+
+	query_begin(&q, &find);
+	query_arg_int32(&q, queue->lane_id);
+	query_arg_int64(&q, queue->aging_interval);
 	query_arg_time(&q, now);
 	query_run(&q);
-	query_put_rows(&q, store);
+	*isnull = query_isnull(&q, 0, 1);
+	if (!*isnull)
+		age = query_datum_copy(&q, 0, 1);
 	query_end(&q);
+	return age;
 }
 
 /* The rows of agent_stats(). */

@@ -8,6 +8,7 @@
 
 #include "ains.h"
 
+#include "utils/snapshot.h"
 #include "utils/tuplestore.h"
 
 /* What get_task must know before it shows the row. */
@@ -19,8 +20,20 @@ typedef struct TaskReport
 	char	   *agent_id;		/* NULL: none yet */
 } TaskReport;
 
+/* A capability for queue_stats. */
+typedef struct Queue
+{
+	char	   *capability;
+	int32		lane_id;
+	int64		aging_interval;
+	bool		paused;
+	int64		agents_available;
+} Queue;
+
 extern bool report_store_task(int64 task_id, TaskReport *report);
-extern void report_store_queue_stats(TimestampTz now, Tuplestorestate *store);
+extern LiveTasks *report_store_count_live(Snapshot snapshot, int *count);
+extern Queue *report_store_queues(int *count);
+extern Datum report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull);
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
 extern int64 report_store_position(int64 task_id);

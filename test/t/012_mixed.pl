@@ -434,6 +434,7 @@ sub settle
 	  or diag($s->query("SELECT task_id, status, agent_id, attempt, wake_at, expires_at, cancel_requested_at $all
 		AND status <> 'PENDING' LIMIT 5"));
 	is($s->query('SELECT ains_internal.check_ready_set()'), 't', "$name: the ready set is valid");
+	eventually($s, miscounted(), '', "$name: every task is counted");
 
 	for my $capability (@{ $load->{work} })
 	{
@@ -454,6 +455,7 @@ sub settle
 	is($s->query('SELECT ains_internal.ready_drift()'), '0', "$name: no key was lost");
 	eventually($s, $miscounted, '', "$name: the roster knows that nobody holds any");
 	is($s->query('SELECT ains_internal.check_ready_set()'), 't', "$name: the ready set is still valid");
+	eventually($s, miscounted(), '', "$name: every end is counted");
 	# asks for every lock of the ready set, exclusively
 	$s->send('SELECT ains.rescan()');
 	ok($s->ready(10), "$name: no lock of shared memory is left taken");

@@ -29,7 +29,7 @@ use Test::More;
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime usleep);
 
 our @EXPORT = qw(ains_node now patience poll eventually raises vanishes
-  sweeper_pid wait_for_restart seed calls_that_read calls_that_write);
+  sweeper_pid wait_for_restart seed miscounted calls_that_read calls_that_write);
 
 # Seconds after which a test gives up waiting for what must come.
 sub patience { return $ENV{PG_TEST_TIMEOUT_DEFAULT} // 60 }
@@ -136,6 +136,27 @@ sub seed
 	note("AINS_TEST_SEED=$seed");
 	srand($seed);
 	return $seed;
+}
+
+# A query: what the counters have wrong. Live tasks by memory are those of the
+# table; and, if the server has known ains only since it was started with no
+# task, what was enqueued and has not ended.
+sub miscounted
+{
+	my (%option) = @_;
+	my $events = $option{since_start} // 1 ? '' : 'AND false';
+
+	return "SELECT coalesce(n.capability, t.capability), coalesce(counter, status), value, count
+		FROM (SELECT * FROM ains_internal.counters() WHERE counter = upper(counter)) n
+			FULL JOIN (SELECT capability, status::text, count(*) FROM ains.task GROUP BY 1, 2) t
+			ON (n.capability, n.counter) = (t.capability, t.status)
+		WHERE value IS DISTINCT FROM coalesce(count, 0)
+		UNION ALL
+		SELECT capability, 'events', sum(value), 0 FROM (SELECT capability,
+			CASE WHEN counter IN ('enqueued', 'put_back') THEN value
+				WHEN counter = upper(counter) OR counter IN ('completed', 'failed', 'cancelled', 'expired') THEN -value END
+			FROM ains_internal.counters() WHERE bound IS NULL $events) n (capability, value)
+		GROUP BY capability HAVING sum(value) <> 0 LIMIT 5";
 }
 
 # A call of every function there is, by name. The ids are of a waiting and a
