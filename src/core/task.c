@@ -19,6 +19,7 @@
 #include "soft/counters.h"
 #include "soft/effects.h"
 #include "store/history_store.h"
+#include "store/hot_store.h"
 
 /* Fills in what follows from the capability and the times of a new task. */
 static void
@@ -94,8 +95,15 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 	for (;;)
 	{
 		TaskRow		other;
-		int64		task_id = task_store_insert(task);
+		int64		task_id;
 
+		if (task->unique_key == NULL && hot_store_open(call->db->task_relid))
+		{
+			task_id = hot_store_insert(task);
+			hot_store_close();
+		}
+		else
+			task_id = task_store_insert(task);
 		if (task_id != 0)
 		{
 			announce(call, task, task->rank, task_id);

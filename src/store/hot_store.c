@@ -1,15 +1,16 @@
 /*
  * store/hot_store.c
- *		Claim and complete, row by row.
+ *		Enqueue, claim and complete, row by row.
  *
- * The same as the statements of lease_store.c and history_store.c, which do it
- * when these cannot; what they lock is only what they looked at before. Results
+ * The same as the statements of task_store.c, lease_store.c and history_store.c,
+ * which do it when these cannot; what they lock is only what they looked at before. Results
  * are in the current context.
  */
 #include "store/hot_store.h"
 
 #include "catalog/partition.h"
 #include "catalog/pg_enum.h"
+#include "commands/sequence.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -81,8 +82,8 @@ status_datum(TaskStatus status)
 }
 
 /*
- * Opens ains.task for hot_store_claim; false: use lease_store_claim. Until
- * hot_store_close, or an error.
+ * Opens ains.task for hot_store_insert and hot_store_claim; false: use
+ * task_store_insert and lease_store_claim. Until hot_store_close, or an error.
  */
 bool
 hot_store_open(Oid task_relid)
@@ -130,6 +131,43 @@ copy(int column)
 
 	return rows_isnull(&tasks, column) ? (Datum) 0
 		: datumCopy(rows_get(&tasks, column), att->attbyval, att->attlen);
+}
+
+static void
+set_optional(int column, Datum value, bool isnull)
+{
+	if (!isnull)
+		rows_set(&tasks, column, value);
+}
+
+/* A new task without a unique key; its id. */
+int64
+hot_store_insert(const NewTask *task)
+{
+	Relation	rel = tasks.result->ri_RelationDesc;
+	Oid			sequence = get_relname_relid("task_task_id_seq", RelationGetNamespace(rel));
+	int64		task_id = nextval_internal(sequence, false);
+
+	rows_new(&tasks);
+	rows_set(&tasks, TASK_ID, Int64GetDatum(task_id));
+	rows_set(&tasks, CAPABILITY, CStringGetTextDatum(task->capability));
+	rows_set(&tasks, LANE_ID, Int32GetDatum(task->lane_id));
+	rows_set(&tasks, STATUS, status_datum(task->status));
+	rows_set(&tasks, PRIORITY, Int16GetDatum(task->priority));
+	rows_set(&tasks, RANK, Int64GetDatum(task->rank));
+	rows_set(&tasks, ATTEMPT, Int32GetDatum(0));
+	rows_set(&tasks, RUN_AT, TimestampTzGetDatum(task->run_at));
+	rows_set(&tasks, CREATED_AT, TimestampTzGetDatum(task->now));
+	rows_set(&tasks, ENQUEUED_BY, ObjectIdGetDatum(task->enqueued_by));
+	rows_set(&tasks, PAYLOAD, task->payload);
+	set_optional(MAX_ATTEMPTS, Int32GetDatum(task->max_attempts), task->max_attempts == 0);
+	if (task->timeout >= 0)
+		rows_set(&tasks, TIMEOUT, IntervalPGetDatum(length_to_interval(task->timeout)));
+	set_optional(EXPIRES_AT, TimestampTzGetDatum(task->expires_at), task->expires_at == 0);
+	set_optional(WAKE_AT, TimestampTzGetDatum(task->wake_at), task->wake_at == 0);
+	set_optional(METADATA, task->metadata, task->metadata == 0);
+	rows_insert(&tasks);
+	return task_id;
 }
 
 /*

@@ -1,7 +1,7 @@
 /*
  * store/hot_store.h
- *		What every task goes through, claim and complete, row by row and without
- *		the executor (rows.h).
+ *		What every task goes through, enqueue, claim and complete, row by row and
+ *		without the executor (rows.h).
  */
 #ifndef AINS_HOT_STORE_H
 #define AINS_HOT_STORE_H
@@ -11,6 +11,7 @@
 #include "utils/date.h"
 
 #include "store/lease_store.h"
+#include "store/task_store.h"
 
 /* A task whose lease a token holds. */
 typedef struct HeldTask
@@ -24,6 +25,7 @@ extern bool hot_store_open(Oid task_relid);
 extern bool hot_store_open_shelf(Oid task_relid, DateADT shelf);
 extern void hot_store_close(void);
 
+extern int64 hot_store_insert(const NewTask *task);
 extern bool hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 							int64 incarnation, int64 token, TimestampTz now,
 							ClaimedTask *task);
