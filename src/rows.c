@@ -24,6 +24,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/partition.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -113,6 +114,8 @@ describe(RowTable *table, Relation rel)
 	table->described = false;
 	table->relid = RelationGetRelid(rel);
 	table->stale = false;
+	table->parent = rel->rd_rel->relispartition ? get_partition_parent(table->relid, true)
+		: InvalidOid;
 	table->key_index = -1;
 	table->plain = is_plain(rel) && list_length(indexes) <= ROWS_MAX_INDEXES;
 	if (table->plain)

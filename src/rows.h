@@ -40,6 +40,7 @@ typedef struct RowTable
 	bool		described;
 	bool		stale;
 	bool		plain;			/* needs no executor */
+	Oid			parent;			/* of a partition, or InvalidOid */
 	AttrNumber	attno[ROWS_MAX_COLUMNS];	/* of columns */
 	Oid			index_oids[ROWS_MAX_INDEXES];
 	int			key_index;		/* which of them is the primary key */

@@ -8,7 +8,6 @@
  */
 #include "store/hot_store.h"
 
-#include "catalog/partition.h"
 #include "catalog/pg_enum.h"
 #include "commands/sequence.h"
 #include "storage/lmgr.h"
@@ -105,14 +104,12 @@ hot_store_open_shelf(Oid task_relid, DateADT shelf)
 	/* as an insert through the parent would: the shelf stays attached meanwhile */
 	LockRelationOid(parent, RowExclusiveLock);
 	relid = get_relname_relid(history_store_shelf_name(shelf), schema);
-	if (!OidIsValid(relid) || !get_rel_relispartition(relid) ||
-		get_partition_parent(relid, false) != parent || !rows_open(&history, relid))
+	if (!OidIsValid(relid) || !rows_open(&history, relid))
 		return false;
-	history_is_open = true;
-	if (rows_open(&tasks, task_relid))
-		return true;
-	rows_close(&history);
-	return false;
+	history_is_open = history.parent == parent && rows_open(&tasks, task_relid);
+	if (!history_is_open)
+		rows_close(&history);
+	return history_is_open;
 }
 
 void
