@@ -47,7 +47,8 @@ GRANT EXECUTE ON ROUTINE
 
 GRANT EXECUTE ON ROUTINE
     ains.register_agent, ains.heartbeat, ains.attach_agent, ains.detach_agent,
-    ains.drain_agent, ains.resume_agent, ains.stop_agent, ains.claim, ains.wait_for_task,
+    ains.drain_agent, ains.resume_agent, ains.stop_agent, ains.publish_capability,
+    ains.withdraw_capability, ains.claim, ains.wait_for_task,
     ains.extend_lease, ains.checkpoint, ains.complete, ains.complete_batch, ains.fail, ains.release
     TO ains_agent;
 

@@ -57,6 +57,8 @@ INSERT INTO may VALUES
     ('drain_agent',               $$SELECT ains.drain_agent('tap crew')$$,                             '-', 'y', '-', 'y', '-', 'y'),
     ('resume_agent',              $$SELECT ains.resume_agent('tap crew')$$,                            '-', 'y', '-', 'y', '-', 'y'),
     ('stop_agent',                $$SELECT ains.stop_agent('tap crew')$$,                              '-', 'y', '-', 'y', '-', 'y'),
+    ('publish_capability',        $$SELECT ains.publish_capability('tap crew', 'tap more')$$,          '-', 'y', '-', 'y', '-', 'y'),
+    ('withdraw_capability',       $$SELECT ains.withdraw_capability('tap crew', 'tap work')$$,         '-', 'y', '-', 'y', '-', 'y'),
     ('claim',                     $$SELECT ains.claim('tap crew')$$,                                   '-', 'y', '-', 'y', '-', 'y'),
     ('wait_for_task',             $$CALL ains.wait_for_task('tap crew')$$,                             '-', 'y', '-', 'y', '-', 'y'),
     ('extend_lease',              'SELECT ains.extend_lease({held}, {token})',                         '-', 'y', '-', 'y', '-', 'y'),
