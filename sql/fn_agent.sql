@@ -59,6 +59,17 @@ CREATE FUNCTION ains.withdraw_capability(agent_id text, capability text) RETURNS
 COMMENT ON FUNCTION ains.withdraw_capability(text, text)
     IS 'an agent does not offer a capability any more; it keeps the tasks it holds';
 
+CREATE FUNCTION ains.search_agents(
+    capability text DEFAULT NULL, tags text[] DEFAULT NULL, min_trust numeric DEFAULT 0,
+    sort_by text DEFAULT 'trust_score', max_rows integer DEFAULT 10, skip integer DEFAULT 0,
+    OUT agent_id text, OUT display_name text, OUT agent_status ains.agent_status,
+    OUT trust_score real, OUT capability text, OUT price numeric, OUT currency text,
+    OUT latency_p99_ms integer, OUT tags text[])
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'ains_search_agents';
+COMMENT ON FUNCTION ains.search_agents(text, text[], numeric, text, integer, integer)
+    IS 'agents, whoever''s they are, and what they offer: best trusted, cheapest or fastest first';
+
 CREATE FUNCTION ains.prune_agents(older_than interval DEFAULT '60 minutes') RETURNS SETOF text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_prune_agents';
 COMMENT ON FUNCTION ains.prune_agents(interval)

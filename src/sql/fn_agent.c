@@ -201,6 +201,43 @@ ains_withdraw_capability(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static const char *const search_orders[] = {
+	"trust_score", "price", "latency", "availability", "name"
+};
+
+/* search_agents(capability, tags, min_trust, sort_by, max_rows, skip) -> set of rows */
+PG_FUNCTION_INFO_V1(ains_search_agents);
+Datum
+ains_search_agents(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	AgentSearch search = {0};
+	int			count;
+	bool		known = false;
+
+	if (!PG_ARGISNULL(0))
+		search.capability = edge_name(fcinfo, 0, "capability");
+	if (edge_names(fcinfo, 1, "tags", &count) != NULL)
+		search.tags = PG_GETARG_DATUM(1);
+	search.min_trust = edge_numeric(fcinfo, 2, "min_trust", 0, 1);
+	search.sort_by = edge_text(fcinfo, 3, "sort_by");
+	for (int i = 0; i < lengthof(search_orders) && !known; i++)
+		known = strcmp(search.sort_by, search_orders[i]) == 0;
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid sort_by"),
+				 errdetail("It is \"%s\".", search.sort_by),
+				 errhint("Use trust_score, price, latency, availability or name.")));
+	search.max_rows = edge_int32(fcinfo, 4, "max_rows", 1, AINS_MAX_SEARCH);
+	search.skip = edge_int32(fcinfo, 5, "skip", 0, PG_INT32_MAX);
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	report_store_search_agents(&search, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	return (Datum) 0;
+}
+
 /* prune_agents(older_than) -> setof text */
 PG_FUNCTION_INFO_V1(ains_prune_agents);
 Datum
