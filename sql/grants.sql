@@ -42,7 +42,7 @@ GRANT EXECUTE ON ROUTINE
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
-    ains.cancel, ains.retry, ains.set_priority, ains.get_task
+    ains.cancel, ains.retry, ains.redrive, ains.set_priority, ains.get_task
     TO ains_producer, ains_agent;
 
 GRANT EXECUTE ON ROUTINE

@@ -48,6 +48,7 @@ INSERT INTO may VALUES
     ('wait_for_result',           'CALL ains.wait_for_result({waiting})',                              'y', '-', '-', 'y', '-', 'y'),
     ('cancel',                    'SELECT ains.cancel({waiting})',                                     'y', 'y', '-', 'y', '-', 'y'),
     ('retry',                     'SELECT ains.retry({dead})',                                         'y', 'y', '-', 'y', '-', 'y'),
+    ('redrive',                   'SELECT ains.redrive()',                                             'y', 'y', '-', 'y', '-', 'y'),
     ('set_priority',              'SELECT ains.set_priority({waiting}, 3)',                            'y', 'y', '-', 'y', '-', 'y'),
     ('get_task',                  'SELECT ains.get_task({held})',                                      'y', 'y', '-', 'y', '-', 'y'),
     ('register_agent',            $$SELECT ains.register_agent('tap new')$$,                           '-', 'y', '-', 'y', '-', 'y'),

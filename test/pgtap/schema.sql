@@ -124,6 +124,7 @@ INSERT INTO fn VALUES
 ('enqueue_batch', 'capability text, payloads jsonb, priority integer DEFAULT 5, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, run_id bigint DEFAULT NULL::bigint, priorities integer[] DEFAULT NULL::integer[], unique_keys text[] DEFAULT NULL::text[]', 'SETOF bigint'),
 ('cancel', 'task_id bigint, reason text DEFAULT NULL::text', 'ains.task_status'),
 ('retry', 'task_id bigint', 'bigint'),
+('redrive', 'capability text DEFAULT NULL::text, older_than interval DEFAULT NULL::interval, max integer DEFAULT 1000', 'bigint'),
 ('set_priority', 'task_id bigint, priority integer', 'void'),
 ('wait_for_result', 'task_id bigint, timeout interval DEFAULT ''00:00:30''::interval, INOUT status ains.task_status DEFAULT NULL::ains.task_status, INOUT result jsonb DEFAULT NULL::jsonb', 'procedure'),
 ('claim', 'agent_id text, max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, capabilities text[] DEFAULT NULL::text[], incarnation bigint DEFAULT NULL::bigint', 'SETOF (task_id bigint, lease_token bigint, capability text, payload jsonb, priority integer, attempt integer, max_attempts integer, lease_expires_at timestamp with time zone, run_id bigint, checkpoint jsonb, deadline timestamp with time zone, metadata jsonb)'),
