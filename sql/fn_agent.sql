@@ -44,6 +44,32 @@ CREATE FUNCTION ains.stop_agent(agent_id text) RETURNS ains.agent
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_stop_agent';
 COMMENT ON FUNCTION ains.stop_agent(text) IS 'stops an agent; what it holds goes back unharmed';
 
+CREATE FUNCTION ains.publish_capability(
+    agent_id text, capability text, description text DEFAULT NULL, version text DEFAULT 'v1.0.0',
+    input_schema jsonb DEFAULT '{}', output_schema jsonb DEFAULT '{}',
+    pricing_model text DEFAULT 'free', price numeric DEFAULT 0, currency text DEFAULT 'USD',
+    latency_p99_ms integer DEFAULT NULL, availability_percent numeric DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_publish_capability';
+COMMENT ON FUNCTION ains.publish_capability(text, text, text, text, jsonb, jsonb, text, numeric, text,
+    integer, numeric)
+    IS 'an agent offers a capability from now on, and this is what it says about it';
+
+CREATE FUNCTION ains.withdraw_capability(agent_id text, capability text) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_withdraw_capability';
+COMMENT ON FUNCTION ains.withdraw_capability(text, text)
+    IS 'an agent does not offer a capability any more; it keeps the tasks it holds';
+
+CREATE FUNCTION ains.search_agents(
+    capability text DEFAULT NULL, tags text[] DEFAULT NULL, min_trust numeric DEFAULT 0,
+    sort_by text DEFAULT 'trust_score', max_rows integer DEFAULT 10, skip integer DEFAULT 0,
+    OUT agent_id text, OUT display_name text, OUT agent_status ains.agent_status,
+    OUT trust_score real, OUT capability text, OUT price numeric, OUT currency text,
+    OUT latency_p99_ms integer, OUT tags text[])
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'ains_search_agents';
+COMMENT ON FUNCTION ains.search_agents(text, text[], numeric, text, integer, integer)
+    IS 'agents, whoever''s they are, and what they offer: best trusted, cheapest or fastest first';
+
 CREATE FUNCTION ains.prune_agents(older_than interval DEFAULT '60 minutes') RETURNS SETOF text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_prune_agents';
 COMMENT ON FUNCTION ains.prune_agents(interval)

@@ -34,6 +34,13 @@ CREATE FUNCTION ains.retry(task_id bigint) RETURNS bigint
 COMMENT ON FUNCTION ains.retry(bigint)
     IS 'puts a FAILED, CANCELLED or EXPIRED task back, with no attempt counted';
 
+CREATE FUNCTION ains.redrive(
+    capability text DEFAULT NULL, older_than interval DEFAULT NULL, max integer DEFAULT 1000)
+    RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_redrive';
+COMMENT ON FUNCTION ains.redrive(text, interval, integer)
+    IS 'puts dead letters back as ains.retry does, those that failed first; returns how many';
+
 CREATE FUNCTION ains.set_priority(task_id bigint, priority integer) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_set_priority';
 COMMENT ON FUNCTION ains.set_priority(bigint, integer)

@@ -42,16 +42,17 @@ GRANT EXECUTE ON ROUTINE
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
-    ains.cancel, ains.retry, ains.set_priority, ains.get_task
+    ains.cancel, ains.retry, ains.redrive, ains.set_priority, ains.get_task
     TO ains_producer, ains_agent;
 
 GRANT EXECUTE ON ROUTINE
     ains.register_agent, ains.heartbeat, ains.attach_agent, ains.detach_agent,
-    ains.drain_agent, ains.resume_agent, ains.stop_agent, ains.claim, ains.wait_for_task,
+    ains.drain_agent, ains.resume_agent, ains.stop_agent, ains.publish_capability,
+    ains.withdraw_capability, ains.claim, ains.wait_for_task,
     ains.extend_lease, ains.checkpoint, ains.complete, ains.complete_batch, ains.fail, ains.release
     TO ains_agent;
 
-GRANT EXECUTE ON ROUTINE ains.explain_task
+GRANT EXECUTE ON ROUTINE ains.explain_task, ains.search_agents
     TO ains_producer, ains_agent, ains_monitor;
 
 GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats

@@ -76,12 +76,29 @@ CREATE TABLE ains.agent (
 );
 COMMENT ON TABLE ains.agent IS 'the registered agents';
 
+-- That there is a row lets an agent claim; the rest is what it publishes, for
+-- those who look for an agent.
 CREATE TABLE ains.agent_capability (
-    agent_id   text NOT NULL,
-    capability text NOT NULL,
-    PRIMARY KEY (agent_id, capability)
+    agent_id             text NOT NULL,
+    capability           text NOT NULL,
+    description          text,
+    version              text NOT NULL DEFAULT 'v1.0.0',
+    input_schema         jsonb NOT NULL DEFAULT '{}',
+    output_schema        jsonb NOT NULL DEFAULT '{}',
+    pricing_model        text NOT NULL DEFAULT 'free',
+    price                numeric NOT NULL DEFAULT 0,
+    currency             text NOT NULL DEFAULT 'USD',
+    latency_p99_ms       integer,
+    availability_percent numeric,
+    PRIMARY KEY (agent_id, capability),
+    CHECK (char_length(version) BETWEEN 1 AND 128),
+    CHECK (char_length(pricing_model) BETWEEN 1 AND 128),
+    CHECK (char_length(currency) BETWEEN 1 AND 128),
+    CHECK (price BETWEEN 0 AND 1000000000000000),
+    CHECK (latency_p99_ms >= 0),
+    CHECK (availability_percent BETWEEN 0 AND 100)
 );
-COMMENT ON TABLE ains.agent_capability IS 'what each agent can do';
+COMMENT ON TABLE ains.agent_capability IS 'what each agent can do, and what it publishes about it';
 
 -- The live tasks only, so it stays small and hot. No foreign keys: a FOR KEY
 -- SHARE on one lane row would make multixacts of it.
@@ -271,6 +288,13 @@ COMMENT ON COLUMN ains.agent.agent_status IS 'follows from wanted, dead_since an
 COMMENT ON COLUMN ains.agent.last_seen_at IS 'when it was last seen as of the last change of status; the view agents knows better';
 COMMENT ON COLUMN ains.agent.heartbeat_timeout IS 'its own limit of silence; NULL: ains.heartbeat_timeout';
 COMMENT ON COLUMN ains.agent.trust_score IS '0 to 1';
+
+COMMENT ON COLUMN ains.agent_capability.input_schema IS 'what payloads it takes';
+COMMENT ON COLUMN ains.agent_capability.output_schema IS 'what its results look like';
+COMMENT ON COLUMN ains.agent_capability.pricing_model IS 'what is paid for, such as free, per_call or subscription';
+COMMENT ON COLUMN ains.agent_capability.price IS 'in its currency, by its pricing model';
+COMMENT ON COLUMN ains.agent_capability.latency_p99_ms IS 'as the agent says: 99 of 100 tasks take no longer';
+COMMENT ON COLUMN ains.agent_capability.availability_percent IS 'as the agent says, 0 to 100';
 
 COMMENT ON COLUMN ains.task.wake_at IS 'the next moment the sweeper must look at it; NULL: no clock moves it';
 COMMENT ON COLUMN ains.task.rank IS 'its place in its lane: microseconds of run_at less priority * aging_interval';

@@ -56,7 +56,7 @@ COMMENT ON VIEW ains.tasks IS 'the tasks you may see, live and finished';
 
 CREATE VIEW ains.dead_letters WITH (security_barrier) AS
 SELECT * FROM ains.tasks WHERE status = 'FAILED';
-COMMENT ON VIEW ains.dead_letters IS 'tasks that failed for good; ains.retry puts one back';
+COMMENT ON VIEW ains.dead_letters IS 'tasks that failed for good; ains.retry puts one back, ains.redrive many';
 
 CREATE VIEW ains.attempts WITH (security_barrier) AS
 SELECT t.task_id, t.attempt, t.agent_id, t.started_at, t.ended_at, t.outcome, t.next_status, t.error

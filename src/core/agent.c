@@ -364,8 +364,21 @@ agent_heartbeat(Call *call, const Heartbeat *beat, HeartbeatAnswer *answer)
 }
 
 /*
+ * Locks the agent's row for somebody who may give it orders: its owner's
+ * members and admins. Raises NS002, 42501.
+ */
+void
+agent_lock(Call *call, const char *agent_id, AgentFacts *facts)
+{
+	if (!agent_store_lock(agent_id, facts))
+		refuse_unknown_agent(agent_id);
+	if (!call_is_admin(call))
+		require_member(call, agent_id, facts->owner);
+}
+
+/*
  * Drains, resumes or stops an agent; a stopped one gives its leases back
- * unharmed. For its owner's members and for admins. Returns the row.
+ * unharmed. Raises as agent_lock. Returns the row.
  */
 Datum
 agent_order(Call *call, const char *agent_id, AgentWanted wanted)
@@ -373,10 +386,9 @@ agent_order(Call *call, const char *agent_id, AgentWanted wanted)
 	AgentView	agent;
 	AgentFacts	facts;
 
-	if (!agent_find(call, agent_id, &agent) || !agent_store_lock(agent_id, &facts))
+	if (!agent_find(call, agent_id, &agent))
 		refuse_unknown_agent(agent_id);
-	if (!call_is_admin(call))
-		require_member(call, agent_id, facts.owner);
+	agent_lock(call, agent_id, &facts);
 	/* a stopped agent stays stopped until it is resumed */
 	if (wanted != WANTED_DRAINING || facts.wanted != WANTED_STOPPED)
 		facts.wanted = wanted;
@@ -496,7 +508,10 @@ agent_room(Call *call, const AgentView *agent, int asked)
 	return Min(asked, agent->facts.max_active_tasks - agent->beats.active_tasks - pending);
 }
 
-/* What an agent offers, kept until it registers again or a policy changes. */
+/*
+ * What an agent offers, kept until it registers again or a policy changes. What
+ * this transaction has changed itself is not kept: it may be undone.
+ */
 static struct
 {
 	DbState    *db;
@@ -512,9 +527,10 @@ static void
 load_offered(Call *call, const AgentView *agent)
 {
 	uint64		generation = pg_atomic_read_u64(&call->db->policy_generation);
+	bool		own_change = effects_policy_pending();
 	MemoryContext old;
 
-	if (offered.db == call->db && offered.incarnation == agent->facts.incarnation &&
+	if (!own_change && offered.db == call->db && offered.incarnation == agent->facts.incarnation &&
 		offered.generation == generation && strcmp(offered.agent_id, agent->agent_id) == 0)
 		return;
 
@@ -529,7 +545,8 @@ load_offered(Call *call, const AgentView *agent)
 	strlcpy(offered.agent_id, agent->agent_id, sizeof(offered.agent_id));
 	offered.incarnation = agent->facts.incarnation;
 	offered.generation = generation;
-	offered.db = call->db;
+	if (!own_change)
+		offered.db = call->db;
 }
 
 /*

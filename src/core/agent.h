@@ -51,6 +51,7 @@ extern bool agent_mark_dead(Call *call, const AgentView *seen);
 extern void agent_require(Call *call, const char *agent_id, int64 incarnation,
 						  AgentView *agent);
 extern void agent_require_accepting(const AgentView *agent);
+extern void agent_lock(Call *call, const char *agent_id, AgentFacts *facts);
 extern bool agent_is_own(Call *call, const char *agent_id);
 extern void agent_require_owner(Call *call, const char *agent_id);
 extern int	agent_room(Call *call, const AgentView *agent, int asked);

@@ -282,6 +282,22 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	return TASK_CANCELLED;
 }
 
+/* Makes a finished task live again; false as history_store_put_back. */
+static bool
+put_back(Call *call, int64 task_id, const char *name, bool *key_is_live)
+{
+	const CapabilityRow *capability = capability_restore(call, name);
+	int32		lane_id = capability->lane_id;
+	int64		rank;
+
+	if (!history_store_put_back(task_id, lane_id, capability->aging_interval,
+								call->now.wall, &rank, key_is_live))
+		return false;
+	effect_ready(call->db, lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
+	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, TASK_PENDING, 0);
+	return true;
+}
+
 /*
  * Puts a FAILED, CANCELLED or EXPIRED task back: due now, attempts at zero,
  * same id. Raises NS003, NS006, 42501, 23505.
@@ -291,9 +307,7 @@ task_retry(Call *call, int64 task_id)
 {
 	TaskRow		live;
 	HistoryRow	past;
-	const CapabilityRow *capability;
 	bool		key_is_live;
-	int64		rank;
 
 	if (task_store_find(task_id, &live))
 	{
@@ -308,9 +322,7 @@ task_retry(Call *call, int64 task_id)
 		refuse_transition(task_id, past.status, "retry",
 						  "Enqueue a new task to do the work again.");
 
-	capability = capability_restore(call, past.capability);
-	if (!history_store_put_back(task_id, capability->lane_id, capability->aging_interval,
-								call->now.wall, &rank, &key_is_live))
+	if (!put_back(call, task_id, past.capability, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -323,8 +335,35 @@ task_retry(Call *call, int64 task_id)
 			refuse_transition(task_id, live.status, "retry", "It has not ended.");
 		task_refuse_unknown(task_id);
 	}
-	effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
-	counters_note(call->db, past.capability, COUNT_PUT_BACK, TASK_ABSENT, TASK_PENDING, 0);
+}
+
+/*
+ * Puts dead letters back that the caller may retry, at most `max`, those that
+ * failed first: of a capability (NULL: any), that failed so long ago (-1: at
+ * any time). One whose unique key is a live task's stays. Returns how many.
+ */
+int64
+task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
+{
+	DeadLetters which = {.capability = capability, .role = call->role,
+		.is_admin = call_is_admin(call), .max = max};
+	DeadLetter *letters;
+	int			count;
+	int64		redriven = 0;
+
+	if (older_than >= 0)
+		which.failed_by = time_plus(call->now.wall, -older_than);
+	letters = history_store_lock_dead(&which, &count);
+	for (int i = 0; i < count; i++)
+	{
+		bool		key_is_live;
+
+		/* of several with the same key the first comes back */
+		if (put_back(call, letters[i].task_id, letters[i].capability, &key_is_live))
+			redriven++;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return redriven;
 }
 
 /* Another priority; a waiting task is ranked anew, as if enqueued with it. */

@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/numeric.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -263,6 +264,24 @@ edge_int32_or(FunctionCallInfo fcinfo, int arg, const char *what, int32 min, int
 			  int32 otherwise)
 {
 	return PG_ARGISNULL(arg) ? otherwise : edge_int32(fcinfo, arg, what, min, max);
+}
+
+/* Required: a numeric in range, so no NaN. */
+Datum
+edge_numeric(FunctionCallInfo fcinfo, int arg, const char *what, int64 min, int64 max)
+{
+	Datum		value;
+
+	require(fcinfo, arg, what);
+	value = PG_GETARG_DATUM(arg);
+	/* NaN is greater than all others */
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, value,
+										 NumericGetDatum(int64_to_numeric(min)))) ||
+		DatumGetBool(DirectFunctionCall2(numeric_gt, value,
+										 NumericGetDatum(int64_to_numeric(max)))))
+		refuse(what, psprintf("It must be between " INT64_FORMAT " and " INT64_FORMAT ".",
+							  min, max));
+	return value;
 }
 
 /* Microseconds of an interval of at least min, or `otherwise` for NULL. */

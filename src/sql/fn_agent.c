@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/offer.h"
 #include "policy.h"
 #include "sql/edge.h"
 #include "store/report_store.h"
@@ -157,6 +158,84 @@ Datum
 ains_stop_agent(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_DATUM(order(fcinfo, WANTED_STOPPED));
+}
+
+/* publish_capability(agent_id, capability, description, version, input_schema, output_schema,
+ * pricing_model, price, currency, latency_p99_ms, availability_percent) */
+PG_FUNCTION_INFO_V1(ains_publish_capability);
+Datum
+ains_publish_capability(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	Offer		offer = {0};
+
+	offer.agent_id = edge_name(fcinfo, 0, "agent_id");
+	offer.capability = edge_name(fcinfo, 1, "capability");
+	offer.description = edge_text_or_null(fcinfo, 2, "description");
+	offer.version = edge_name(fcinfo, 3, "version");
+	offer.input_schema = edge_jsonb(fcinfo, 4, "input_schema");
+	offer.output_schema = edge_jsonb(fcinfo, 5, "output_schema");
+	offer.pricing_model = edge_name(fcinfo, 6, "pricing_model");
+	offer.price = edge_numeric(fcinfo, 7, "price", 0, AINS_MAX_PRICE);
+	offer.currency = edge_name(fcinfo, 8, "currency");
+	offer.latency_p99 = edge_int32_or(fcinfo, 9, "latency_p99_ms", 0, PG_INT32_MAX, -1);
+	if (!PG_ARGISNULL(10))
+		offer.availability = edge_numeric(fcinfo, 10, "availability_percent", 0, 100);
+
+	call_begin(&call);
+	offer_publish(&call, &offer);
+	PG_RETURN_VOID();
+}
+
+/* withdraw_capability(agent_id, capability) */
+PG_FUNCTION_INFO_V1(ains_withdraw_capability);
+Datum
+ains_withdraw_capability(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	char	   *agent_id = edge_name(fcinfo, 0, "agent_id");
+	char	   *capability = edge_name(fcinfo, 1, "capability");
+
+	call_begin(&call);
+	offer_withdraw(&call, agent_id, capability);
+	PG_RETURN_VOID();
+}
+
+static const char *const search_orders[] = {
+	"trust_score", "price", "latency", "availability", "name"
+};
+
+/* search_agents(capability, tags, min_trust, sort_by, max_rows, skip) -> set of rows */
+PG_FUNCTION_INFO_V1(ains_search_agents);
+Datum
+ains_search_agents(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	AgentSearch search = {0};
+	int			count;
+	bool		known = false;
+
+	if (!PG_ARGISNULL(0))
+		search.capability = edge_name(fcinfo, 0, "capability");
+	if (edge_names(fcinfo, 1, "tags", &count) != NULL)
+		search.tags = PG_GETARG_DATUM(1);
+	search.min_trust = edge_numeric(fcinfo, 2, "min_trust", 0, 1);
+	search.sort_by = edge_text(fcinfo, 3, "sort_by");
+	for (int i = 0; i < lengthof(search_orders) && !known; i++)
+		known = strcmp(search.sort_by, search_orders[i]) == 0;
+	if (!known)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid sort_by"),
+				 errdetail("It is \"%s\".", search.sort_by),
+				 errhint("Use trust_score, price, latency, availability or name.")));
+	search.max_rows = edge_int32(fcinfo, 4, "max_rows", 1, AINS_MAX_SEARCH);
+	search.skip = edge_int32(fcinfo, 5, "skip", 0, PG_INT32_MAX);
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	report_store_search_agents(&search, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	return (Datum) 0;
 }
 
 /* prune_agents(older_than) -> setof text */

@@ -155,6 +155,20 @@ ains_retry(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(task_id);
 }
 
+/* redrive(capability, older_than, max) -> bigint */
+PG_FUNCTION_INFO_V1(ains_redrive);
+Datum
+ains_redrive(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	char	   *capability = PG_ARGISNULL(0) ? NULL : edge_name(fcinfo, 0, "capability");
+	int64		older_than = edge_length_or(fcinfo, 1, "older_than", 0, -1);
+	int32		max = edge_int32(fcinfo, 2, "max", 1, AINS_MAX_BATCH);
+
+	call_begin(&call);
+	PG_RETURN_INT64(task_redrive(&call, capability, older_than, max));
+}
+
 /* set_priority(task_id, priority) */
 PG_FUNCTION_INFO_V1(ains_set_priority);
 Datum

@@ -282,7 +282,7 @@ agent_store_delete(const char *agent_id)
 	query_end(&q);
 }
 
-/* What the agent can do is exactly this text[]. */
+/* What the agent can do is exactly this text[]; what it published of these stays. */
 void
 agent_store_set_capabilities(const char *agent_id, Datum capabilities)
 {
@@ -299,6 +299,60 @@ agent_store_set_capabilities(const char *agent_id, Datum capabilities)
 	query_arg(&q, capabilities);
 	query_run(&q);
 	query_end(&q);
+}
+
+/* What an agent, locked by us, says about a capability; false: it offered it before. */
+bool
+agent_store_publish(const Offer *offer)
+{
+	static SavedQuery publish = {
+		"WITH known AS (UPDATE ains.agent_capability SET description = $3, version = $4,"
+		"  input_schema = $5, output_schema = $6, pricing_model = $7, price = $8,"
+		"  currency = $9, latency_p99_ms = $10, availability_percent = $11"
+		"  WHERE agent_id = $1 AND capability = $2 RETURNING 1)"
+		" INSERT INTO ains.agent_capability (agent_id, capability, description, version,"
+		"  input_schema, output_schema, pricing_model, price, currency, latency_p99_ms,"
+		"  availability_percent)"
+		" SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
+		"  WHERE NOT EXISTS (SELECT FROM known)",
+		11, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, TEXTOID,
+	NUMERICOID, TEXTOID, INT4OID, NUMERICOID}};
+	QueryCall	q;
+	bool		is_new;
+
+	query_begin(&q, &publish);
+	query_arg_text(&q, offer->agent_id);
+	query_arg_text(&q, offer->capability);
+	query_arg_text(&q, offer->description);
+	query_arg_text(&q, offer->version);
+	query_arg(&q, offer->input_schema);
+	query_arg(&q, offer->output_schema);
+	query_arg_text(&q, offer->pricing_model);
+	query_arg(&q, offer->price);
+	query_arg_text(&q, offer->currency);
+	query_arg_optional(&q, Int32GetDatum(offer->latency_p99), offer->latency_p99 < 0);
+	query_arg_optional(&q, offer->availability, offer->availability == 0);
+	is_new = query_run(&q) > 0;
+	query_end(&q);
+	return is_new;
+}
+
+/* An agent, locked by us, does not offer a capability any more; false: it did not. */
+bool
+agent_store_withdraw(const char *agent_id, const char *capability)
+{
+	static SavedQuery withdraw = {
+		"DELETE FROM ains.agent_capability WHERE agent_id = $1 AND capability = $2",
+	2, {TEXTOID, TEXTOID}};
+	QueryCall	q;
+	bool		offered;
+
+	query_begin(&q, &withdraw);
+	query_arg_text(&q, agent_id);
+	query_arg_text(&q, capability);
+	offered = query_run(&q) > 0;
+	query_end(&q);
+	return offered;
 }
 
 /* What it can do, in the caller's context. */

@@ -25,6 +25,22 @@ typedef struct NewAgent
 	TimestampTz now;
 } NewAgent;
 
+/* What publish_capability writes. Datums are the caller's; 0 is NULL. */
+typedef struct Offer
+{
+	const char *agent_id;
+	const char *capability;
+	const char *description;
+	const char *version;
+	Datum		input_schema;	/* jsonb */
+	Datum		output_schema;
+	const char *pricing_model;
+	Datum		price;			/* numeric */
+	const char *currency;
+	int32		latency_p99;	/* ms; -1: NULL */
+	Datum		availability;	/* numeric */
+} Offer;
+
 /* A row with its key. */
 typedef struct AgentRow
 {
@@ -48,6 +64,8 @@ extern AgentRow *agent_store_prunable(TimestampTz seen_before, int *count);
 extern void agent_store_delete(const char *agent_id);
 
 extern void agent_store_set_capabilities(const char *agent_id, Datum capabilities);
+extern bool agent_store_publish(const Offer *offer);
+extern bool agent_store_withdraw(const char *agent_id, const char *capability);
 extern char **agent_store_capabilities(const char *agent_id, int *count);
 
 #endif							/* AINS_AGENT_STORE_H */

@@ -181,7 +181,8 @@ capability_store_checksum(void)
 		"SELECT bit_xor(h) FROM ("
 		" SELECT hash_record_extended(c, 1) FROM ains.capability c UNION ALL"
 		" SELECT hash_record_extended(l, 2) FROM ains.lane l UNION ALL"
-		" SELECT hash_record_extended(o, 3) FROM ains.agent_capability o) r (h)",
+		" SELECT hash_record_extended(ROW(o.agent_id, o.capability), 3)"
+		"  FROM ains.agent_capability o) r (h)",
 	0, {0}, .scans = true};
 	QueryCall	q;
 	uint64		checksum = 0;

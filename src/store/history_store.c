@@ -145,16 +145,57 @@ history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isn
 }
 
 /*
+ * Locks dead letters that can come back, those that failed first; leaves out
+ * what somebody else has locked. In the caller's context.
+ */
+DeadLetter *
+history_store_lock_dead(const DeadLetters *which, int *count)
+{
+	static SavedQuery find = {
+		"SELECT h.task_id, h.capability FROM ains.task_history h"
+		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
+		"  AND ($2 IS NULL OR h.finished_at <= $2)"
+		"  AND ($4 OR pg_has_role($3, h.enqueued_by::oid, 'USAGE'))"
+		"  AND NOT EXISTS (SELECT FROM ains.task t WHERE t.task_id = h.task_id)"
+		"  AND NOT EXISTS (SELECT FROM ains.task t WHERE t.capability = h.capability"
+		"   AND t.unique_key = h.unique_key)"
+		" ORDER BY h.finished_at, h.task_id LIMIT $5 FOR UPDATE OF h SKIP LOCKED",
+		5, {TEXTOID, TIMESTAMPTZOID, OIDOID, BOOLOID, INT4OID},
+	.scans = true};
+	QueryCall	q;
+	DeadLetter *letters;
+
+	query_begin(&q, &find);
+	query_arg_text(&q, which->capability);
+	query_arg_optional(&q, TimestampTzGetDatum(which->failed_by), which->failed_by == 0);
+	query_arg_oid(&q, which->role);
+	query_arg_bool(&q, which->is_admin);
+	query_arg_int32(&q, which->max);
+	query_run(&q);
+	letters = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(DeadLetter));
+	for (uint64 i = 0; i < q.count; i++)
+	{
+		letters[i].task_id = query_int64(&q, i, 1);
+		letters[i].capability = query_text_copy(&q, i, 2);
+	}
+	*count = q.count;
+	query_end(&q);
+	return letters;
+}
+
+/*
  * Makes a finished task live again: due now, no attempt counted, its rank by
- * the aging interval given. False if it is not in history any more, or, with
- * *key_is_live, if another live task has its unique key by now.
+ * the aging interval given. False, and nothing has changed, if it is not in
+ * history any more, or, with *key_is_live, if another live task has its unique
+ * key by now.
  */
 bool
 history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 					   TimestampTz now, int64 *rank, bool *key_is_live)
 {
 	static SavedQuery put_back = {
-		"WITH gone AS (DELETE FROM ains.task_history WHERE task_id = $1 RETURNING *),"
+		"WITH past AS (SELECT * FROM ains.task_history WHERE task_id = $1"
+		"  ORDER BY finished_at DESC LIMIT 1 FOR UPDATE),"
 		" made AS ("
 		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
 		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
@@ -162,10 +203,11 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $2, 'PENDING', priority, $5 - priority * $3, 0, max_attempts, $4,"
 		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
-		"   payload, metadata, checkpoint FROM gone ORDER BY finished_at DESC LIMIT 1"
+		"   payload, metadata, checkpoint FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
-		"  RETURNING rank)"
-		" SELECT (SELECT rank FROM made) FROM gone",
+		"  RETURNING task_id, rank),"
+		" gone AS (DELETE FROM ains.task_history h USING made m WHERE h.task_id = m.task_id)"
+		" SELECT (SELECT rank FROM made) FROM past",
 	5, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
 	QueryCall	q;
 	bool		made = false;

@@ -31,6 +31,23 @@ typedef struct BatchItem
 	int64		task_id;
 } BatchItem;
 
+/* Which dead letters to put back. */
+typedef struct DeadLetters
+{
+	const char *capability;		/* NULL: any */
+	TimestampTz failed_by;		/* not later; 0: any time */
+	Oid			role;			/* it must be a member of who enqueued them ... */
+	bool		is_admin;		/* ... unless this is set */
+	int32		max;
+} DeadLetters;
+
+/* One of them. */
+typedef struct DeadLetter
+{
+	int64		task_id;
+	char	   *capability;
+} DeadLetter;
+
 /* A finished task. */
 typedef struct HistoryRow
 {
@@ -53,6 +70,7 @@ extern BatchItem *history_store_completed_before(Datum task_ids, Datum tokens, O
 extern void history_store_finish(int64 task_id, const Finish *finish);
 extern bool history_store_find(int64 task_id, HistoryRow *row);
 extern bool history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull);
+extern DeadLetter *history_store_lock_dead(const DeadLetters *which, int *count);
 extern bool history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 								   TimestampTz now, int64 *rank, bool *key_is_live);
 extern void history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,

@@ -131,6 +131,43 @@ report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull)
 	return age;
 }
 
+/*
+ * The rows of search_agents(): one for each offer, and one for an agent that
+ * offers nothing if no capability was asked for. What is equal by the order
+ * asked for goes by trust, then by status, whose values are in the order of
+ * how soon an agent would work. Trust is compared as decimals, so that 0.7 is
+ * enough for 0.7.
+ */
+void
+report_store_search_agents(const AgentSearch *search, Tuplestorestate *store)
+{
+	static SavedQuery find = {
+		"SELECT a.agent_id, a.display_name, a.agent_status, a.trust_score, o.capability,"
+		" o.price, o.currency, o.latency_p99_ms, a.tags"
+		" FROM ains.agent a LEFT JOIN ains.agent_capability o USING (agent_id)"
+		" WHERE ($1 IS NULL OR o.capability = $1) AND a.tags @> coalesce($2, '{}')"
+		"  AND a.trust_score::numeric >= $3"
+		" ORDER BY CASE $4 WHEN 'price' THEN o.price WHEN 'latency' THEN o.latency_p99_ms"
+		"  WHEN 'availability' THEN -o.availability_percent END,"
+		"  CASE WHEN $4 = 'name' THEN coalesce(a.display_name, a.agent_id) END,"
+		"  a.trust_score DESC, a.agent_status, a.agent_id COLLATE \"C\","
+		"  o.capability COLLATE \"C\" LIMIT $5 OFFSET $6",
+		6, {TEXTOID, TEXTARRAYOID, NUMERICOID, TEXTOID, INT4OID, INT4OID},
+	.scans = true};
+	QueryCall	q;
+
+	query_begin(&q, &find);
+	query_arg_text(&q, search->capability);
+	query_arg_optional(&q, search->tags, search->tags == 0);
+	query_arg(&q, search->min_trust);
+	query_arg_text(&q, search->sort_by);
+	query_arg_int32(&q, search->max_rows);
+	query_arg_int32(&q, search->skip);
+	query_run(&q);
+	query_put_rows(&q, store);
+	query_end(&q);
+}
+
 /* The rows of agent_stats(). */
 void
 report_store_agent_stats(Tuplestorestate *store)

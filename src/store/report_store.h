@@ -1,7 +1,7 @@
 /*
  * store/report_store.h
- *		Reads for people: what the tables say, for get_task, the statistics and
- *		explain_task.
+ *		Reads for people: what the tables say, for get_task, search_agents, the
+ *		statistics and explain_task.
  */
 #ifndef AINS_REPORT_STORE_H
 #define AINS_REPORT_STORE_H
@@ -30,10 +30,22 @@ typedef struct Queue
 	int64		agents_available;
 } Queue;
 
+/* What search_agents looks for. */
+typedef struct AgentSearch
+{
+	const char *capability;		/* NULL: any, or none */
+	Datum		tags;			/* text[], all of which it must have; 0: any */
+	Datum		min_trust;		/* numeric */
+	const char *sort_by;		/* trust_score, price, latency, availability, name */
+	int32		max_rows;
+	int32		skip;
+} AgentSearch;
+
 extern bool report_store_task(int64 task_id, TaskReport *report);
 extern LiveTasks *report_store_count_live(Snapshot snapshot, int *count);
 extern Queue *report_store_queues(int *count);
 extern Datum report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull);
+extern void report_store_search_agents(const AgentSearch *search, Tuplestorestate *store);
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
 extern int64 report_store_position(int64 task_id);

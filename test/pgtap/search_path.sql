@@ -115,10 +115,9 @@ DO $$
 DECLARE
     f record;
 BEGIN
-    FOR f IN SELECT proname, pg_get_function_identity_arguments(oid) AS args FROM pg_proc
+    FOR f IN SELECT proname, oidvectortypes(proargtypes) AS args FROM pg_proc
               WHERE pronamespace IN ('ains'::regnamespace, 'ains_internal'::regnamespace) AND prokind = 'f' LOOP
-        EXECUTE format('CREATE FUNCTION evil.%I(%s) %s LANGUAGE plpgsql AS %L', f.proname, f.args,
-            CASE WHEN f.args !~ '\mOUT\M' THEN 'RETURNS void' END,
+        EXECUTE format('CREATE FUNCTION evil.%I(%s) RETURNS void LANGUAGE plpgsql AS %L', f.proname, f.args,
             'BEGIN RAISE EXCEPTION ''planted function ran'' USING ERRCODE = ''EVIL0''; END');
     END LOOP;
 END $$;
@@ -134,6 +133,11 @@ INSERT INTO life (role, call, keep, expect) VALUES
     ('tap_admin',    $$SELECT ains.resume('tap')$$, NULL, ''),
     ('tap_agent',    $$SELECT agent_id FROM ains.register_agent('tap', 'kind', '{tap, tap new}', 'name', 'http://x', 'key', '{a, b}', '{"m": 1}', '1 min', 5)$$, NULL, 'tap'),
     ('tap_agent',    $$SELECT agent_id FROM ains.register_agent('tap', 'kind', '{tap}')$$, NULL, 'tap'),
+    ('tap_agent',    $$SELECT ains.publish_capability('tap', 'tap', 'what it is', price => 0.5, availability_percent => 99.9)$$, NULL, ''),
+    ('tap_agent',    $$SELECT ains.publish_capability('tap', 'tap new', input_schema => '{"a": 1}', latency_p99_ms => 5)$$, NULL, ''),
+    ('tap_producer', $$SELECT price FROM ains.search_agents('tap', '{}', 0.1, 'price', skip => 0)$$, NULL, '0.5'),
+    ('tap_producer', $$SELECT latency_p99_ms FROM ains.search_agents(sort_by => 'latency')$$, NULL, '5'),
+    ('tap_admin',    $$SELECT ains.withdraw_capability('tap', 'tap new')$$, NULL, ''),
     ('tap_agent',    $$SELECT ains.attach_agent('tap')$$, NULL, ''),
     ('tap_agent',    $$SELECT ains.detach_agent('tap')$$, NULL, ''),
     ('tap_producer', $$SELECT ains.enqueue('tap', '{"n": 1}', 9, metadata => '1', unique_key => 'k', timeout => '1 h', expires_at => 'tomorrow')$$, 'a', NULL),
@@ -161,6 +165,9 @@ INSERT INTO life (role, call, keep, expect) VALUES
     ('tap_agent',    $$SELECT ains.fail({a}, {token}, 'Permission denied')$$, NULL, 'FAILED'),
     ('tap_producer', $$SELECT status FROM ains.get_task({a})$$, NULL, 'FAILED'),
     ('tap_producer', $$SELECT reason FROM ains.explain_task({a})$$, NULL, 'finished'),
+    ('tap_producer', $$SELECT ains.redrive('tap', '0', 5)$$, NULL, '1'),
+    ('tap_agent',    $$SELECT lease_token FROM ains.claim('tap')$$, 'token', NULL),
+    ('tap_agent',    $$SELECT ains.fail({a}, {token}, 'Permission denied')$$, NULL, 'FAILED'),
     ('tap_producer', $$SELECT ains.retry({a})$$, 'again', NULL),
     ('tap_agent',    $$SELECT lease_token FROM ains.claim('tap')$$, 'token', NULL),
     ('tap_producer', $$SELECT ains.cancel({a}, 'not needed')$$, NULL, 'ACTIVE'),

@@ -117,6 +117,11 @@ SELECT is(pg_temp.as_role('tap_ina', :'agents'), 'tap team', 'and a member its r
 SELECT is(pg_temp.as_role('tap_gina', $$SELECT count(*) FROM ains.active_agents WHERE agent_id LIKE 'tap %'$$), '1', 'active_agents are the same');
 SELECT is(pg_temp.as_role('tap_gina', $$SELECT count(*) FROM ains.dead_agents WHERE agent_id LIKE 'tap %'$$), '0', 'dead_agents, too');
 
+-- discovery is of others' agents: all of them, but only what they publish
+\set found 'SELECT string_agg(agent_id || \' \' || capability, \', \' ORDER BY agent_id) FROM ains.search_agents(\'tap a\')'
+SELECT is(pg_temp.as_role(role, :'found'), 'tap gina tap a, tap gus tap a', format('search_agents: %s finds everybody''s', role))
+  FROM unnest(ARRAY['tap_alice', 'tap_gus', 'tap_mona', 'tap_ada', 'tap_ina']) AS role;
+
 -- A function that a user pushes into the view is not shown other rows.
 CREATE TABLE tap_leaked (what text);
 GRANT INSERT ON tap_leaked TO tap_bob;

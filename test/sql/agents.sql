@@ -18,7 +18,7 @@ SELECT agent_id, agent_type, display_name, endpoint, public_key, tags, metadata,
   FROM ains.register_agent('full', 'summariser', '{sum,translate,sum}', 'A full one', 'https://a.example/',
                            'ed25519:abc', '{blue,"two words"}', '{"a": [1, null]}', '2 min', 3);
 \x off
-SELECT * FROM ains.agent_capability ORDER BY 1, 2;
+SELECT agent_id, capability FROM ains.agent_capability ORDER BY 1, 2;
 -- a capability seen for the first time is there from now on
 SELECT capability, lease, max_attempts, backoff FROM ains.capability ORDER BY 1;
 
@@ -73,7 +73,7 @@ SELECT incarnation AS old FROM ains.agent WHERE agent_id = 'full' \gset
 SELECT task_id, attempt FROM ains.claim('full', 2);
 SELECT agent_id, agent_type, display_name, tags, metadata, max_active_tasks, incarnation > :old AS is_new
   FROM ains.register_agent('full', capabilities => '{sum}');
-SELECT * FROM ains.agent_capability WHERE agent_id = 'full';
+SELECT agent_id, capability FROM ains.agent_capability WHERE agent_id = 'full';
 SELECT * FROM t.tasks;
 SELECT * FROM t.attempts;
 SELECT agent_id, active_tasks FROM ains.agents WHERE agent_id = 'full';

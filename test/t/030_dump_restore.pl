@@ -36,6 +36,8 @@ my $worker = AinsTest::Session->new($node, db => 'shop', user => 'worker');
 my $customer = AinsTest::Session->new($node, db => 'shop', user => 'customer');
 $worker->query(q{SELECT ains.register_agent('chef', 'human', '{cook,serve}', 'The Chef', 'http://chef', 'key',
 	'{"a tag",b}', '{"stars": 3}', '1 day', 5)});
+$worker->query(q{SELECT ains.publish_capability('chef', 'cook', 'Three courses', 'v3', '{"dish": "string"}', '{"plate": true}',
+	'per_call', 49.90, 'EUR', 1800000, 99.5)});
 $worker->query("SELECT ains.register_agent('drained'); SELECT ains.drain_agent('drained')");
 $worker->query("SELECT ains.register_agent('stopped'); SELECT ains.stop_agent('stopped')");
 $customer->query(<<'EOS');

@@ -200,6 +200,10 @@ $waiter = sleeper();
 $s->query("SELECT ains.enqueue('new')");
 woken($waiter, 'first task of a capability');
 $s->query("SELECT ains.register_agent('w1', capabilities => '{work}')");
+$waiter = sleeper();
+$s->query("SELECT ains.publish_capability('w1', 'other')");
+woken($waiter, 'published another capability');
+$s->query("SELECT ains.withdraw_capability('w1', 'other')");
 
 # A subset of what it offers.
 $s->query("SELECT ains.register_agent('both', capabilities => '{work,subset}')");

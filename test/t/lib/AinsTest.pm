@@ -200,6 +200,7 @@ sub calls_that_write
 		pause_schedule => "SELECT ains.pause_schedule('s')",
 		prune_agents => 'SELECT ains.prune_agents()',
 		publish_capability => "SELECT ains.publish_capability('a', 'work')",
+		redrive => 'SELECT ains.redrive()',
 		register_agent => "SELECT ains.register_agent('b')",
 		release => "SELECT ains.release($held, $token)",
 		release_dead_agent_leases => 'SELECT ains.release_dead_agent_leases()',
