@@ -11,7 +11,6 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "catalog/namespace.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
@@ -105,10 +104,10 @@ compat_wait_event(const char *name, uint32 *cache)
 	index_beginscan((table), (index), (snapshot), (keys), 0)
 #endif
 
-/* An update says since 16 whether only summarizing indexes need entries (19d8e2308). */
+/* An update says since 16 which indexes need entries (19d8e2308); ours are all btrees. */
 static inline TM_Result
 compat_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
-					bool wait, TM_FailureData *failure, bool *indexes, bool *only_summarizing)
+					bool wait, TM_FailureData *failure, bool *indexes)
 {
 	LockTupleMode mode;
 	TM_Result	result;
@@ -118,26 +117,11 @@ compat_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, Command
 	result = table_tuple_update(rel, tid, slot, cid, InvalidSnapshot, InvalidSnapshot, wait,
 								failure, &mode, &which);
 	*indexes = which != TU_None;
-	*only_summarizing = which == TU_Summarizing;
 #else
 	result = table_tuple_update(rel, tid, slot, cid, InvalidSnapshot, InvalidSnapshot, wait,
 								failure, &mode, indexes);
-	*only_summarizing = false;
 #endif
 	return result;
-}
-
-static inline List *
-compat_insert_index_tuples(ResultRelInfo *result, TupleTableSlot *slot, EState *estate,
-						   bool update, bool only_summarizing)
-{
-#if PG_VERSION_NUM >= 160000
-	return ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL,
-								 only_summarizing);
-#else
-	(void) only_summarizing;
-	return ExecInsertIndexTuples(result, slot, estate, update, false, NULL, NIL);
-#endif
 }
 
 #endif							/* AINS_COMPAT_H */
