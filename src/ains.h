@@ -72,6 +72,7 @@ typedef enum AgentHealth
 #define AINS_MAX_CLAIM			1000
 #define AINS_MAX_ATTEMPTS		1000000
 #define AINS_MAX_BATCH			10000
+#define AINS_MAX_DEPENDENCIES	1000
 /* Rows the sweeper handles in one transaction. */
 #define AINS_SWEEP_BATCH		1000
 /* Ids and tokens stay exact as JSON numbers. */
