@@ -51,6 +51,18 @@ CREATE FUNCTION ains.get_task(task_id bigint) RETURNS ains.task_info
 COMMENT ON FUNCTION ains.get_task(bigint)
     IS 'a task, live or finished; the lease token only for the owner of the agent';
 
+CREATE FUNCTION ains.dependencies(
+    task_id bigint, OUT depends_on bigint, OUT status ains.task_status) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_dependencies';
+COMMENT ON FUNCTION ains.dependencies(bigint)
+    IS 'the tasks that had to complete before this one could run, and how they stand';
+
+CREATE FUNCTION ains.dependents(
+    task_id bigint, OUT dependent bigint, OUT status ains.task_status) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_dependents';
+COMMENT ON FUNCTION ains.dependents(bigint)
+    IS 'the tasks that wait for this one';
+
 CREATE PROCEDURE ains.wait_for_result(
     task_id bigint, timeout interval DEFAULT '30 s',
     INOUT status ains.task_status DEFAULT NULL, INOUT result jsonb DEFAULT NULL)

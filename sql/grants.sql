@@ -52,7 +52,7 @@ GRANT EXECUTE ON ROUTINE
     ains.extend_lease, ains.checkpoint, ains.complete, ains.complete_batch, ains.fail, ains.release
     TO ains_agent;
 
-GRANT EXECUTE ON ROUTINE ains.explain_task, ains.search_agents
+GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, ains.search_agents
     TO ains_producer, ains_agent, ains_monitor;
 
 GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats

@@ -125,6 +125,8 @@ CREATE TABLE ains.task (
     lease_expires_at    timestamptz,
     deadline            timestamptz,
     cancel_requested_at timestamptz,
+    unmet               integer,            -- NULL: none
+    awaited             boolean,            -- NULL: nobody ever waited for it
     progress            real,
     lease               interval,
     timeout             interval,           -- NULL: the capability's
@@ -136,10 +138,12 @@ CREATE TABLE ains.task (
     payload             jsonb NOT NULL,
     metadata            jsonb,
     checkpoint          jsonb,
+    depends_on          bigint[],
     CHECK (status IN ('BLOCKED', 'SCHEDULED', 'PENDING', 'ACTIVE')),
     CHECK (priority BETWEEN 1 AND 10),
     CHECK (status <> 'ACTIVE' OR (agent_id IS NOT NULL AND lease_token IS NOT NULL
-                                  AND wake_at IS NOT NULL))
+                                  AND wake_at IS NOT NULL)),
+    CHECK (status <> 'BLOCKED' OR unmet > 0)
 );
 COMMENT ON TABLE ains.task IS 'the live tasks; finished ones are in ains.task_history';
 
@@ -150,6 +154,17 @@ CREATE INDEX task_ready ON ains.task (lane_id, rank, task_id) WHERE status = 'PE
 CREATE INDEX task_held ON ains.task (agent_id) WHERE status = 'ACTIVE';
 CREATE INDEX task_wake ON ains.task (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX task_unique_key ON ains.task (capability, unique_key) WHERE unique_key IS NOT NULL;
+
+-- What BLOCKED tasks still wait for, and nothing else: an edge goes when the
+-- task it names completes, or the one that waits ends (core/dependency.c).
+CREATE TABLE ains.dependency (
+    task_id    bigint,
+    depends_on bigint,
+    PRIMARY KEY (task_id, depends_on)
+);
+COMMENT ON TABLE ains.dependency IS 'which BLOCKED task still waits for which live ones';
+
+CREATE INDEX dependency_dependents ON ains.dependency (depends_on, task_id);
 
 -- Finished tasks, by the day they finished. The shelves (partitions) are made
 -- at run time, ahead of need, by the sweeper, and dropped whole; see
@@ -182,6 +197,7 @@ CREATE TABLE ains.task_history (
     payload       jsonb NOT NULL,
     metadata      jsonb,
     checkpoint    jsonb,
+    depends_on    bigint[],
     result        jsonb,
     usage         jsonb
 ) PARTITION BY RANGE (shelf);
@@ -307,6 +323,12 @@ COMMENT ON COLUMN ains.task.deadline IS 'when the current attempt is over, whate
 COMMENT ON COLUMN ains.task.enqueued_by IS 'the role it belongs to';
 COMMENT ON COLUMN ains.task.unique_key IS 'unique among the live tasks of the capability';
 COMMENT ON COLUMN ains.task.checkpoint IS 'where the next attempt resumes';
+COMMENT ON COLUMN ains.task.depends_on IS 'the tasks that must complete before it may run, done ones included';
+COMMENT ON COLUMN ains.task.unmet IS 'how many of depends_on have not completed, as long as it is BLOCKED';
+COMMENT ON COLUMN ains.task.awaited IS 'true: whoever ends it looks for tasks that wait for it; NULL: nobody does';
+
+COMMENT ON COLUMN ains.dependency.task_id IS 'the task that waits';
+COMMENT ON COLUMN ains.dependency.depends_on IS 'a task it waits for';
 
 COMMENT ON COLUMN ains.task_history.shelf IS 'the day it is kept under: that of its end, or the last there was';
 COMMENT ON COLUMN ains.task_history.lease_token IS 'the fencing number of its last lease';
@@ -339,6 +361,7 @@ SELECT pg_extension_config_dump('ains.agent', '');
 SELECT pg_extension_config_dump('ains.agent_capability', '');
 SELECT pg_extension_config_dump('ains.task', '');
 SELECT pg_extension_config_dump('ains.task_task_id_seq', '');
+SELECT pg_extension_config_dump('ains.dependency', '');
 SELECT pg_extension_config_dump('ains.task_history', '');
 SELECT pg_extension_config_dump('ains.attempt', '');
 SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');

@@ -74,6 +74,7 @@ typedef enum AgentHealth
 #define AINS_MAX_BATCH			10000
 #define AINS_MAX_SEARCH			1000
 #define AINS_MAX_PRICE			INT64CONST(1000000000000000)
+#define AINS_MAX_DEPENDENCIES	1000
 /* Rows the sweeper handles in one transaction. */
 #define AINS_SWEEP_BATCH		1000
 /* Ids and tokens stay exact as JSON numbers. */

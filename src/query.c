@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "jit/jit.h"
 #include "optimizer/cost.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -322,6 +323,18 @@ query_arg_length(QueryCall *call, int64 us)
 		query_arg(call, IntervalPGetDatum(length_to_interval(us)));
 }
 
+/* As a bigint[]. */
+void
+query_arg_int64s(QueryCall *call, const int64 *values, int count)
+{
+	Datum	   *datums = palloc(Max(count, 1) * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+		datums[i] = Int64GetDatum(values[i]);
+	query_arg(call, PointerGetDatum(construct_array(datums, count, INT8OID, sizeof(int64),
+													FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+}
+
 /*
  * Columns of the result, counted from 1. Numbers, times and lengths that are
  * NULL read as 0, 0 and -1.
@@ -414,6 +427,18 @@ query_datum_copy(QueryCall *call, uint64 row, int col)
 
 	MemoryContextSwitchTo(old);
 	return copy;
+}
+
+/* The first column, bigint, of all rows, in the caller's context. */
+int64 *
+query_int64s_copy(QueryCall *call, int *count)
+{
+	int64	   *values = MemoryContextAlloc(call->caller, Max(call->count, 1) * sizeof(int64));
+
+	for (uint64 i = 0; i < call->count; i++)
+		values[i] = query_int64(call, i, 1);
+	*count = call->count;
+	return values;
 }
 
 /* Appends all rows to a tuplestore, whose columns they have. */

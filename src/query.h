@@ -69,6 +69,7 @@ extern void query_arg(QueryCall *call, Datum value);
 extern void query_arg_null(QueryCall *call);
 extern void query_arg_text(QueryCall *call, const char *value);
 extern void query_arg_int64(QueryCall *call, int64 value);
+extern void query_arg_int64s(QueryCall *call, const int64 *values, int count);
 extern void query_arg_int32(QueryCall *call, int32 value);
 extern void query_arg_bool(QueryCall *call, bool value);
 extern void query_arg_oid(QueryCall *call, Oid value);
@@ -86,6 +87,7 @@ extern Oid	query_oid(QueryCall *call, uint64 row, int col);
 extern TimestampTz query_time(QueryCall *call, uint64 row, int col);
 extern int64 query_length(QueryCall *call, uint64 row, int col);
 extern char *query_text_copy(QueryCall *call, uint64 row, int col);
+extern int64 *query_int64s_copy(QueryCall *call, int *count);
 extern Datum query_datum_copy(QueryCall *call, uint64 row, int col);
 extern void query_put_rows(QueryCall *call, Tuplestorestate *store);
 

@@ -18,6 +18,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/skey.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -29,6 +30,7 @@
 #include "compat.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -329,6 +331,45 @@ result_of(TM_Result result)
 	}
 }
 
+/* Whether nobody but this transaction still holds a row that several had locked. */
+static bool
+others_are_gone(MultiXactId multi)
+{
+	MultiXactMember *members;
+	int			count = GetMultiXactIdMembers(multi, &members, false, false);
+	bool		gone = true;
+
+	for (int i = 0; i < count && gone; i++)
+		gone = TransactionIdIsCurrentTransactionId(members[i].xid) ||
+			!TransactionIdIsInProgress(members[i].xid);
+	if (count > 0)
+		pfree(members);
+	return gone;
+}
+
+/*
+ * Whether the row that was found is locked by this transaction and nobody else;
+ * without leave to wait, heap_update would be stopped by that, too. "Several"
+ * are also we and a subtransaction of ours, say one that claimed it and was
+ * rolled back.
+ */
+static bool
+is_locked_by_us(RowTable *table)
+{
+	bool		is_copy;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(table->row, false, &is_copy);
+	uint16		mask = tuple->t_data->t_infomask;
+	TransactionId holder = HeapTupleHeaderGetRawXmax(tuple->t_data);
+
+	if (is_copy)
+		heap_freetuple(tuple);
+	if (mask & HEAP_XMAX_INVALID)
+		return false;
+	if (mask & HEAP_XMAX_IS_MULTI)
+		return others_are_gone(holder);
+	return HEAP_XMAX_IS_LOCKED_ONLY(mask) && TransactionIdIsCurrentTransactionId(holder);
+}
+
 /* Puts the new row in place of the found one, unless it would have to wait. */
 RowResult
 rows_update(RowTable *table)
@@ -340,8 +381,8 @@ rows_update(RowTable *table)
 	finish_new_row(table);
 	result = result_of(compat_tuple_update(table->result->ri_RelationDesc,
 										   &table->row->tts_tid, table->new_row,
-										   GetCurrentCommandId(true), false, &failure,
-										   &indexes));
+										   GetCurrentCommandId(true), is_locked_by_us(table),
+										   &failure, &indexes));
 	if (result == ROW_DONE && indexes)
 		insert_index_entries(table, true);
 	return result;

@@ -4,14 +4,18 @@
  */
 #include "core/explain.h"
 
+#include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/task.h"
 #include "policy.h"
+#include "store/dependency_store.h"
 #include "store/history_store.h"
 #include "store/report_store.h"
+
+#define BLOCKERS_NAMED	10
 
 static List *
 add(List *reasons, const char *reason, char *detail)
@@ -45,6 +49,24 @@ explain_pending(Call *call, const TaskRow *task, List *reasons)
 	return add(reasons, "in_line",
 			   psprintf("It is number " INT64_FORMAT " of its lane, with %d agents that may claim.",
 						position, accepting));
+}
+
+/* Of those it waits for, only the first are named. */
+static char *
+explain_blocked(const TaskRow *task)
+{
+	int			count;
+	int64	   *ids = dependency_store_unmet(task->task_id, BLOCKERS_NAMED, &count);
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "It waits for ");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&detail, "%s" INT64_FORMAT, i > 0 ? ", " : "task ", ids[i]);
+	if (task->unmet > count)
+		appendStringInfo(&detail, " and %d more", task->unmet - count);
+	appendStringInfoChar(&detail, '.');
+	return detail.data;
 }
 
 /*
@@ -82,7 +104,7 @@ explain_task(Call *call, int64 task_id)
 						  psprintf("It is due at %s.", timestamptz_to_str(task.run_at)));
 			break;
 		case TASK_BLOCKED:
-			reasons = add(reasons, "blocked", pstrdup("It waits for another task."));
+			reasons = add(reasons, "blocked", explain_blocked(&task));
 			break;
 		case TASK_PENDING:
 			if (task.expires_at != 0 && task.attempt == 0 && task.expires_at <= call->now.wall)

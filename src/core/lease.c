@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/dependency.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -196,6 +197,8 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
 								 capability_restore(call, held.capability)->keep_history));
 	note_completed(call, held.agent_id, task_id, held.capability, held.claimed_at);
+	if (held.awaited)
+		dependency_met(call, task_id);
 	return true;
 }
 
@@ -218,6 +221,8 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	finish.keep = capability_restore(call, task.capability)->keep_history;
 	history_store_finish(task_id, &finish);
 	note_completed(call, task.agent_id, task_id, task.capability, task.claimed_at);
+	if (task.awaited)
+		dependency_met(call, task_id);
 	return true;
 }
 
@@ -430,13 +435,15 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 
 		history_store_finish(task->task_id, &finish);
 		effect_finished(call->db, task->task_id);
+		dependency_ended(call, task, verdict.status);
 	}
 	return verdict.status;
 }
 
 /*
  * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
- * skip_locked, without those that somebody is working on.
+ * skip_locked, without those that somebody is working on, or on a task that
+ * waits for them.
  */
 TaskRow *
 lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
@@ -451,7 +458,8 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 	for (int i = 0; i < *count; i++)
 	{
 		/* it may have changed hands before we had the lock */
-		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0)
+		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
+			(!skip_locked || dependency_is_free(&tasks[i])))
 			tasks[held++] = tasks[i];
 	}
 	*count = held;

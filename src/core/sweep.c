@@ -10,6 +10,7 @@
 #include "core/agent.h"
 #include "core/audit.h"
 #include "core/capability.h"
+#include "core/dependency.h"
 #include "core/lease.h"
 #include "core/shelf.h"
 #include "core/stats.h"
@@ -157,6 +158,7 @@ expire(Call *call, const TaskRow *task)
 	task_note_changed(call, task);
 	effect_finished(call->db, task->task_id);
 	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
+	dependency_ended(call, task, TASK_EXPIRED);
 }
 
 /* A waiting task whose moment has come: it expires, or is due. */
@@ -234,6 +236,7 @@ handle_due(Call *call, SweepCounts *counts)
 	TimestampTz earliest;
 	TaskRow    *tasks;
 	int			count;
+	int			handled = 0;
 
 	effects_reserve(AINS_SWEEP_BATCH + 1);
 	from = db_take_unswept(call->db, call->now.wall);
@@ -245,6 +248,9 @@ handle_due(Call *call, SweepCounts *counts)
 		task_note_locked(call, &tasks[i]);
 	for (int i = 0; i < count; i++)
 	{
+		if (!dependency_is_free(&tasks[i]))
+			continue;
+		handled++;
 		if (tasks[i].status == TASK_ACTIVE)
 			handle_active(call, &tasks[i], counts);
 		else
@@ -257,7 +263,7 @@ handle_due(Call *call, SweepCounts *counts)
 	if (earliest > call->now.wall)
 		return false;
 	db_lower_swept(call->db, earliest);
-	return count == AINS_SWEEP_BATCH;
+	return handled == AINS_SWEEP_BATCH;
 }
 
 /* Looks for what the steps above would never see. */

@@ -13,17 +13,19 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/dependency.h"
 #include "core/shelf.h"
 #include "errors.h"
 #include "policy.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "store/dependency_store.h"
 #include "store/history_store.h"
 #include "store/hot_store.h"
 
-/* Fills in what follows from the capability and the times of a new task. */
+/* Fills in what follows from the capability, the times and the dependencies of a new task. */
 static void
-place(Call *call, NewTask *task)
+place(Call *call, NewTask *task, bool blocked)
 {
 	const CapabilityRow *capability = capability_ensure(call, task->capability);
 
@@ -32,7 +34,8 @@ place(Call *call, NewTask *task)
 	task->enqueued_by = call->role;
 	if (task->run_at == 0)
 		task->run_at = call->now.wall;
-	task->status = task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
+	task->status = blocked ? TASK_BLOCKED
+		: task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
 	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
@@ -84,14 +87,18 @@ refuse_duplicate(const char *capability, const char *unique_key)
 
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
- * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata.
- * Returns its id, or that of the live task with its unique key. Raises NS007
- * and 23505.
+ * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
+ * depends_on. Returns its id, or that of the live task with its unique key.
+ * Raises NS007, 23505, and for depends_on NS003, NS006 and 42501.
  */
 int64
 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 {
-	place(call, task);
+	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
+	int			unmet_count = dependency_await(call, task->depends_on, task->depends_on_count,
+											   false, unmet);
+
+	place(call, task, unmet_count > 0);
 	for (;;)
 	{
 		TaskRow		other;
@@ -106,6 +113,9 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 			task_id = task_store_insert(task);
 		if (task_id != 0)
 		{
+			if (task->depends_on_count > 0)
+				dependency_store_add(task_id, task->depends_on, task->depends_on_count,
+									 unmet, unmet_count);
 			announce(call, task, task->rank, task_id);
 			return task_id;
 		}
@@ -156,7 +166,7 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 	Datum	   *rank_datums = palloc(count * sizeof(Datum));
 	int64		aging_interval;
 
-	place(call, common);
+	place(call, common, false);
 	aging_interval = capability_require(call, common->capability)->aging_interval;
 	for (int i = 0; i < count; i++)
 	{
@@ -279,28 +289,50 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	task_note_changed(call, &task);
 	effect_finished(call->db, task_id);
 	counters_note(call->db, task.capability, COUNT_CANCELLED, task.status, TASK_CANCELLED, 0);
+	dependency_ended(call, &task, TASK_CANCELLED);
 	return TASK_CANCELLED;
 }
 
-/* Makes a finished task live again; false as history_store_put_back. */
+/*
+ * Makes a finished task live again, BLOCKED if it depends on tasks that live;
+ * false as history_store_put_back. Raises NS006 if it depends on a task that
+ * has ended otherwise than COMPLETED.
+ */
 static bool
-put_back(Call *call, int64 task_id, const char *name, bool *key_is_live)
+put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool *key_is_live)
 {
-	const CapabilityRow *capability = capability_restore(call, name);
-	int32		lane_id = capability->lane_id;
+	const CapabilityRow *capability;
+	int64	   *depends_on = NULL;
+	int64	   *unmet = NULL;
+	int			count = 0;
+	int			unmet_count = 0;
 	int64		rank;
+	TaskStatus	status;
 
-	if (!history_store_put_back(task_id, lane_id, capability->aging_interval,
-								call->now.wall, &rank, key_is_live))
+	if (depends_on_count > 0)
+	{
+		depends_on = dependency_store_of_ended(task_id, &count);
+		unmet = palloc(Max(count, 1) * sizeof(int64));
+		unmet_count = dependency_await(call, depends_on, count, true, unmet);
+	}
+	status = unmet_count > 0 ? TASK_BLOCKED : TASK_PENDING;
+	capability = capability_restore(call, name);
+	if (!history_store_put_back(task_id, status, capability->lane_id,
+								capability->aging_interval, call->now.wall, &rank, key_is_live))
 		return false;
-	effect_ready(call->db, lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
-	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, TASK_PENDING, 0);
+	if (count > 0)
+		dependency_store_add(task_id, depends_on, count, unmet, unmet_count);
+	if (status == TASK_PENDING)
+		effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
+	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, status, 0);
 	return true;
 }
 
 /*
  * Puts a FAILED, CANCELLED or EXPIRED task back: due now, attempts at zero,
- * same id. Raises NS003, NS006, 42501, 23505.
+ * same id; BLOCKED if it depends on tasks that live. Those it failed along with
+ * itself stay as they are. Raises NS003, NS006 (also if it depends on a task
+ * that has ended so and must come back first), 42501, 23505.
  */
 void
 task_retry(Call *call, int64 task_id)
@@ -322,7 +354,7 @@ task_retry(Call *call, int64 task_id)
 		refuse_transition(task_id, past.status, "retry",
 						  "Enqueue a new task to do the work again.");
 
-	if (!put_back(call, task_id, past.capability, &key_is_live))
+	if (!put_back(call, task_id, past.capability, past.depends_on_count, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -340,7 +372,8 @@ task_retry(Call *call, int64 task_id)
 /*
  * Puts dead letters back that the caller may retry, at most `max`, those that
  * failed first: of a capability (NULL: any), that failed so long ago (-1: at
- * any time). One whose unique key is a live task's stays. Returns how many.
+ * any time). One whose unique key is a live task's stays, and one that depends
+ * on a task that has not completed. Returns how many.
  */
 int64
 task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
@@ -359,7 +392,8 @@ task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
 		bool		key_is_live;
 
 		/* of several with the same key the first comes back */
-		if (put_back(call, letters[i].task_id, letters[i].capability, &key_is_live))
+		if (put_back(call, letters[i].task_id, letters[i].capability,
+					 letters[i].depends_on_count, &key_is_live))
 			redriven++;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -13,8 +13,10 @@
 #include "utils/typcache.h"
 
 #include "core/agent.h"
+#include "core/dependency.h"
 #include "core/explain.h"
 #include "core/task.h"
+#include "errors.h"
 #include "policy.h"
 #include "sql/edge.h"
 #include "store/report_store.h"
@@ -55,6 +57,38 @@ common_args(FunctionCallInfo fcinfo, NewTask *task)
 				 errhint("Give a later expires_at or an earlier run_at.")));
 }
 
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64		x = *(const int64 *) a;
+	int64		y = *(const int64 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The tasks a new one depends on, ascending and each once. */
+static void
+depends_on_arg(FunctionCallInfo fcinfo, int arg, NewTask *task)
+{
+	int			given;
+	int			count = 0;
+	int64	   *ids = edge_ids(fcinfo, arg, "depends_on", &given);
+
+	if (given > AINS_MAX_DEPENDENCIES)
+		ereport(ERROR,
+				(errcode(AINS_LIMIT_EXCEEDED),
+				 errmsg("depends_on is too long"),
+				 errdetail("It has %d elements; %d are allowed.", given, AINS_MAX_DEPENDENCIES),
+				 errhint("Let a task in between depend on some of them.")));
+	if (given > 0)
+		qsort(ids, given, sizeof(int64), compare_ids);
+	for (int i = 0; i < given; i++)
+		if (count == 0 || ids[i] != ids[count - 1])
+			ids[count++] = ids[i];
+	task->depends_on = ids;
+	task->depends_on_count = count;
+}
+
 /* enqueue(capability, payload, priority, run_at, max_attempts, timeout, expires_at,
  * unique_key, depends_on, run_id, min_trust, agent_id, metadata, on_conflict,
  * concurrency_key) -> bigint */
@@ -69,7 +103,7 @@ ains_enqueue(PG_FUNCTION_ARGS)
 	common_args(fcinfo, &task);
 	task.payload = edge_jsonb(fcinfo, 1, "payload");
 	task.unique_key = edge_key_or_null(fcinfo, 7, "unique_key");
-	edge_not_yet(fcinfo, 8, "depends_on");
+	depends_on_arg(fcinfo, 8, &task);
 	edge_not_yet(fcinfo, 9, "run_id");
 	edge_not_yet(fcinfo, 10, "min_trust");
 	edge_not_yet(fcinfo, 11, "agent_id");
@@ -244,4 +278,34 @@ ains_explain_task(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* The rows of dependencies() and dependents(). */
+static Datum
+edges_of(FunctionCallInfo fcinfo, void (*list) (Call *, int64, Tuplestorestate *))
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Call		call;
+	int64		task_id = edge_id(fcinfo, 0, "task_id");
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	list(&call, task_id, result->setResult);
+	return (Datum) 0;
+}
+
+/* dependencies(task_id) -> setof (depends_on, status) */
+PG_FUNCTION_INFO_V1(ains_dependencies);
+Datum
+ains_dependencies(PG_FUNCTION_ARGS)
+{
+	return edges_of(fcinfo, dependency_list);
+}
+
+/* dependents(task_id) -> setof (dependent, status) */
+PG_FUNCTION_INFO_V1(ains_dependents);
+Datum
+ains_dependents(PG_FUNCTION_ARGS)
+{
+	return edges_of(fcinfo, dependency_list_waiting);
 }

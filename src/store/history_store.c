@@ -18,7 +18,7 @@
 #define SHARED_COLUMNS \
 	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
 	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
-	" unique_key, payload, metadata, checkpoint"
+	" unique_key, payload, metadata, checkpoint, depends_on"
 
 static BatchItem *
 read_items(QueryCall *q, int *count)
@@ -98,7 +98,8 @@ bool
 history_store_find(int64 task_id, HistoryRow *row)
 {
 	static SavedQuery find = {
-		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id"
+		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id,"
+		" coalesce(cardinality(depends_on), 0)"
 		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
 	1, {INT8OID}};
 	QueryCall	q;
@@ -114,6 +115,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 		row->enqueued_by = query_oid(&q, 0, 3);
 		row->capability = query_text_copy(&q, 0, 4);
 		row->agent_id = query_text_copy(&q, 0, 5);
+		row->depends_on_count = query_int32(&q, 0, 6);
 	}
 	query_end(&q);
 	return found;
@@ -152,13 +154,17 @@ DeadLetter *
 history_store_lock_dead(const DeadLetters *which, int *count)
 {
 	static SavedQuery find = {
-		"SELECT h.task_id, h.capability FROM ains.task_history h"
+		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0)"
+		" FROM ains.task_history h"
 		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
 		"  AND ($2 IS NULL OR h.finished_at <= $2)"
 		"  AND ($4 OR pg_has_role($3, h.enqueued_by::oid, 'USAGE'))"
 		"  AND NOT EXISTS (SELECT FROM ains.task t WHERE t.task_id = h.task_id)"
 		"  AND NOT EXISTS (SELECT FROM ains.task t WHERE t.capability = h.capability"
 		"   AND t.unique_key = h.unique_key)"
+		"  AND NOT EXISTS (SELECT FROM ains.task t WHERE t.task_id = ANY (h.depends_on))"
+		"  AND NOT EXISTS (SELECT FROM ains.task_history p"
+		"   WHERE p.task_id = ANY (h.depends_on) AND p.status <> 'COMPLETED')"
 		" ORDER BY h.finished_at, h.task_id LIMIT $5 FOR UPDATE OF h SKIP LOCKED",
 		5, {TEXTOID, TIMESTAMPTZOID, OIDOID, BOOLOID, INT4OID},
 	.scans = true};
@@ -177,6 +183,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 	{
 		letters[i].task_id = query_int64(&q, i, 1);
 		letters[i].capability = query_text_copy(&q, i, 2);
+		letters[i].depends_on_count = query_int32(&q, i, 3);
 	}
 	*count = q.count;
 	query_end(&q);
@@ -185,12 +192,12 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 
 /*
  * Makes a finished task live again: due now, no attempt counted, its rank by
- * the aging interval given. False, and nothing has changed, if it is not in
- * history any more, or, with *key_is_live, if another live task has its unique
- * key by now.
+ * the aging interval given, PENDING or BLOCKED. False, and nothing has changed,
+ * if it is not in history any more, or, with *key_is_live, if another live task
+ * has its unique key by now.
  */
 bool
-history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
+history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 aging_interval,
 					   TimestampTz now, int64 *rank, bool *key_is_live)
 {
 	static SavedQuery put_back = {
@@ -201,14 +208,14 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
 		"  unique_key, last_error, payload, metadata, checkpoint)"
 		"  OVERRIDING SYSTEM VALUE"
-		"  SELECT task_id, $2, 'PENDING', priority, $5 - priority * $3, 0, max_attempts, $4,"
+		"  SELECT task_id, $2, $6::ains.task_status, priority, $5 - priority * $3, 0, max_attempts, $4,"
 		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
 		"   payload, metadata, checkpoint FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		"  RETURNING task_id, rank),"
 		" gone AS (DELETE FROM ains.task_history h USING made m WHERE h.task_id = m.task_id)"
 		" SELECT (SELECT rank FROM made) FROM past",
-	5, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
+	6, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
 	QueryCall	q;
 	bool		made = false;
 
@@ -218,6 +225,7 @@ history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
 	query_arg_int64(&q, aging_interval);
 	query_arg_time(&q, now);
 	query_arg_int64(&q, now);
+	query_arg_text(&q, task_status_name(status));
 	*key_is_live = false;
 	if (query_run(&q) > 0)
 	{

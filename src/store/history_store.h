@@ -46,6 +46,7 @@ typedef struct DeadLetter
 {
 	int64		task_id;
 	char	   *capability;
+	int			depends_on_count;
 } DeadLetter;
 
 /* A finished task. */
@@ -56,6 +57,7 @@ typedef struct HistoryRow
 	Oid			enqueued_by;
 	char	   *capability;
 	char	   *agent_id;		/* NULL: never claimed */
+	int			depends_on_count;
 } HistoryRow;
 
 /* An attempt that ended without success. */
@@ -71,8 +73,9 @@ extern void history_store_finish(int64 task_id, const Finish *finish);
 extern bool history_store_find(int64 task_id, HistoryRow *row);
 extern bool history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull);
 extern DeadLetter *history_store_lock_dead(const DeadLetters *which, int *count);
-extern bool history_store_put_back(int64 task_id, int32 lane_id, int64 aging_interval,
-								   TimestampTz now, int64 *rank, bool *key_is_live);
+extern bool history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id,
+								   int64 aging_interval, TimestampTz now, int64 *rank,
+								   bool *key_is_live);
 extern void history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,
 									  const char *error, TimestampTz now, DateADT shelf);
 extern bool history_store_find_attempt(int64 task_id, int64 lease_token, AttemptRow *row);

@@ -30,11 +30,12 @@ enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
 	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, ATTEMPT,
+	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
 	LANE_ID, RANK, WAKE_AT, LEASE_EXPIRES_AT, DEADLINE, CANCEL_REQUESTED_AT, LEASE,
+	AWAITED,
 	/* of history */
 	FINISHED_AT = STATUS + 1, SHELF, RESULT, USAGE
 };
@@ -43,11 +44,11 @@ enum
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
 	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
-	"attempt", "status"
+	"depends_on", "attempt", "status"
 
 static const char *const task_columns[] = {
 	SHARED_NAMES, "lane_id", "rank", "wake_at", "lease_expires_at", "deadline",
-	"cancel_requested_at", "lease", NULL};
+	"cancel_requested_at", "lease", "awaited", NULL};
 static const char *const history_columns[] = {
 	SHARED_NAMES, "finished_at", "shelf", "result", "usage", NULL};
 
@@ -244,6 +245,7 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
 	held->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
 	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
+	held->awaited = !rows_isnull(&tasks, AWAITED);
 	return true;
 }
 

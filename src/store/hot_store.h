@@ -19,6 +19,7 @@ typedef struct HeldTask
 	char	   *agent_id;
 	char	   *capability;
 	TimestampTz claimed_at;
+	bool		awaited;		/* as in TaskRow */
 } HeldTask;
 
 extern bool hot_store_open(Oid task_relid);

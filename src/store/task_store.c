@@ -9,7 +9,6 @@
 #include "store/task_store.h"
 
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "clock.h"
@@ -21,7 +20,8 @@
 	"t.task_id, t.lane_id, t.status::text AS status, t.priority, t.attempt, t.max_attempts," \
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
 	" t.incarnation, t.lease_token, t.lease, t.enqueued_by::oid AS enqueued_by," \
-	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability"
+	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
+	" t.awaited IS NOT NULL AS awaited, t.unmet"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -50,6 +50,8 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->cancel_requested = query_bool(q, row, col++);
 	task->agent_id = query_text_copy(q, row, col++);
 	task->capability = query_text_copy(q, row, col++);
+	task->awaited = query_bool(q, row, col++);
+	task->unmet = query_isnull(q, row, col) ? 0 : query_int32(q, row, col);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -62,29 +64,6 @@ read_rows(QueryCall *q, int *count)
 		read_row(q, i, &rows[i]);
 	*count = q->count;
 	return rows;
-}
-
-/* The first column, bigint, of all rows. */
-static int64 *
-read_ids(QueryCall *q, int *count)
-{
-	int64	   *ids = MemoryContextAlloc(q->caller, Max(q->count, 1) * sizeof(int64));
-
-	for (uint64 i = 0; i < q->count; i++)
-		ids[i] = query_int64(q, i, 1);
-	*count = q->count;
-	return ids;
-}
-
-static void
-arg_int64_array(QueryCall *q, const int64 *values, int count)
-{
-	Datum	   *datums = palloc(Max(count, 1) * sizeof(Datum));
-
-	for (int i = 0; i < count; i++)
-		datums[i] = Int64GetDatum(values[i]);
-	query_arg(q, PointerGetDatum(construct_array(datums, count, INT8OID, sizeof(int64),
-												 FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 }
 
 /* A new task; 0 if a live one of the capability has its unique key. */
@@ -269,6 +248,21 @@ task_store_lock_free(int64 task_id, TaskRow *row)
 }
 
 /*
+ * Locks a live task likewise and marks it as one that somebody waits for. It is
+ * written even if it was marked: so a transaction that ends it, and whose
+ * snapshot is too old to see who waits, cannot (40001).
+ */
+bool
+task_store_await(int64 task_id, TaskRow *row)
+{
+	static SavedQuery await = {
+		"UPDATE ains.task t SET awaited = true WHERE t.task_id = $1 RETURNING " TASK_COLUMNS,
+	1, {INT8OID}};
+
+	return find_one(&await, task_id, row);
+}
+
+/*
  * Rows found by a condition are locked in two steps, by their primary keys:
  * LockRows keeps the lock on a row that changed and fails the condition, and
  * nobody would know that it is locked. So the caller gets every row he locked,
@@ -334,7 +328,7 @@ task_store_cancel_requested_of(const char *agent_id, int *count)
 	query_begin(&q, &find);
 	query_arg_text(&q, agent_id);
 	query_run(&q);
-	ids = read_ids(&q, count);
+	ids = query_int64s_copy(&q, count);
 	query_end(&q);
 	return ids;
 }
@@ -353,9 +347,9 @@ task_store_not_held_by(const char *agent_id, const int64 *task_ids, int total, i
 
 	query_begin(&q, &find);
 	query_arg_text(&q, agent_id);
-	arg_int64_array(&q, task_ids, total);
+	query_arg_int64s(&q, task_ids, total);
 	query_run(&q);
-	ids = read_ids(&q, count);
+	ids = query_int64s_copy(&q, count);
 	query_end(&q);
 	return ids;
 }
@@ -379,6 +373,27 @@ task_store_wait_again(int64 task_id, TaskStatus status, int32 attempt,
 	query_arg_time(&q, run_at);
 	query_arg_time(&q, wake_at);
 	query_arg_text(&q, error);
+	query_run(&q);
+	query_end(&q);
+}
+
+/* A task is BLOCKED by fewer tasks, or not any more. */
+void
+task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status, TimestampTz run_at,
+					 TimestampTz wake_at)
+{
+	static SavedQuery set = {
+		"UPDATE ains.task SET unmet = nullif($2, 0), status = $3::ains.task_status, run_at = $4,"
+		" wake_at = $5 WHERE task_id = $1",
+	5, {INT8OID, INT4OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID}};
+	QueryCall	q;
+
+	query_begin(&q, &set);
+	query_arg_int64(&q, task_id);
+	query_arg_int32(&q, unmet);
+	query_arg_text(&q, task_status_name(status));
+	query_arg_time(&q, run_at);
+	query_arg_time(&q, wake_at);
 	query_run(&q);
 	query_end(&q);
 }

@@ -34,6 +34,8 @@ typedef struct TaskRow
 	int64		lease;
 	Oid			enqueued_by;
 	bool		cancel_requested;
+	bool		awaited;		/* a BLOCKED task waits for it, or did */
+	int32		unmet;			/* how many tasks it waits for */
 	char	   *agent_id;
 	char	   *capability;
 } TaskRow;
@@ -43,7 +45,7 @@ typedef struct NewTask
 {
 	const char *capability;
 	int32		lane_id;
-	TaskStatus	status;			/* SCHEDULED or PENDING */
+	TaskStatus	status;			/* BLOCKED, SCHEDULED or PENDING */
 	int32		priority;
 	int64		rank;
 	int32		max_attempts;	/* 0: NULL */
@@ -56,6 +58,8 @@ typedef struct NewTask
 	const char *unique_key;
 	Datum		payload;		/* jsonb */
 	Datum		metadata;		/* jsonb; 0: NULL */
+	int64	   *depends_on;		/* ascending, each once */
+	int			depends_on_count;
 } NewTask;
 
 extern int64 task_store_insert(const NewTask *task);
@@ -67,6 +71,7 @@ extern void task_store_replace(int64 task_id, Datum payload, Datum metadata);
 
 extern bool task_store_find(int64 task_id, TaskRow *row);
 extern bool task_store_lock(int64 task_id, TaskRow *row);
+extern bool task_store_await(int64 task_id, TaskRow *row);
 extern bool task_store_lock_free(int64 task_id, TaskRow *row);
 extern TaskRow *task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count);
 extern int	task_store_count_of_agent(const char *agent_id, uint64 *held_hash);
@@ -76,6 +81,8 @@ extern int64 *task_store_not_held_by(const char *agent_id, const int64 *task_ids
 
 extern void task_store_wait_again(int64 task_id, TaskStatus status, int32 attempt,
 								  TimestampTz run_at, TimestampTz wake_at, const char *error);
+extern void task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status,
+								 TimestampTz run_at, TimestampTz wake_at);
 extern void task_store_set_rank(int64 task_id, int32 priority, int64 rank);
 extern void task_store_request_cancel(int64 task_id, const char *reason, TimestampTz now);
 extern int64 task_store_rerank(const char *capability, int64 change);

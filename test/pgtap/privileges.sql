@@ -70,6 +70,8 @@ INSERT INTO may VALUES
     ('release',                   'SELECT ains.release({held}, {token})',                              '-', 'y', '-', 'y', '-', 'y'),
     ('explain_task',              'SELECT ains.explain_task({waiting})',                               'y', 'y', 'y', 'y', '-', 'y'),
     ('search_agents',             'SELECT ains.search_agents()',                                       'y', 'y', 'y', 'y', '-', 'y'),
+    ('dependencies',              'SELECT ains.dependencies({waiting})',                               'y', 'y', 'y', 'y', '-', 'y'),
+    ('dependents',                'SELECT ains.dependents({waiting})',                                 'y', 'y', 'y', 'y', '-', 'y'),
     ('queue_stats',               'SELECT ains.queue_stats()',                                         '-', '-', 'y', 'y', '-', 'y'),
     ('agent_stats',               'SELECT ains.agent_stats()',                                         '-', '-', 'y', 'y', '-', 'y'),
     ('configure_capability',      $$SELECT ains.configure_capability('tap work', max_attempts => 9)$$, '-', '-', '-', 'y', '-', 'y'),

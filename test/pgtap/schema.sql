@@ -24,7 +24,7 @@ SELECT enums_are('ains', ARRAY['task_status', 'agent_status']);
 SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
-    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'lane', 'non_retryable_error',
+    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'dependency', 'lane', 'non_retryable_error',
           'schedule', 'task', 'task_history', 'template'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
@@ -154,7 +154,9 @@ INSERT INTO fn VALUES
 ('search_agents', 'capability text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], min_trust numeric DEFAULT 0, sort_by text DEFAULT ''trust_score''::text, max_rows integer DEFAULT 10, skip integer DEFAULT 0', 'SETOF (agent_id text, display_name text, agent_status ains.agent_status, trust_score real, capability text, price numeric, currency text, latency_p99_ms integer, tags text[])', 's'),
 ('agent_stats', '', 'SETOF (agent_type text, total bigint, available bigint, busy bigint, idle bigint, processing bigint, draining bigint, inactive bigint, dead bigint)', 's'),
 ('queue_stats', '', 'SETOF (capability text, paused boolean, blocked bigint, scheduled bigint, pending bigint, active bigint, oldest_pending interval, agents_available bigint)', 's'),
-('explain_task', 'task_id bigint', 'SETOF (reason text, detail text)', 's');
+('explain_task', 'task_id bigint', 'SETOF (reason text, detail text)', 's'),
+('dependencies', 'task_id bigint', 'SETOF (depends_on bigint, status ains.task_status)', 's'),
+('dependents', 'task_id bigint', 'SETOF (dependent bigint, status ains.task_status)', 's');
 
 CREATE TEMP VIEW real AS
 SELECT p.oid, p.proname::text AS name, p.prokind, p.provolatile, p.prosecdef, p.proparallel, p.proconfig,
@@ -217,6 +219,8 @@ SELECT ok(col_description(a.attrelid, a.attnum) IS NOT NULL, format('%s.%s has a
         ('task', 'wake_at'), ('task', 'rank'), ('task', 'lane_id'), ('task', 'attempt'),
         ('task', 'run_at'), ('task', 'expires_at'), ('task', 'lease_token'),
         ('task', 'deadline'), ('task', 'enqueued_by'), ('task', 'unique_key'), ('task', 'checkpoint'),
+        ('task', 'depends_on'), ('task', 'unmet'), ('task', 'awaited'),
+        ('dependency', 'task_id'), ('dependency', 'depends_on'),
         ('task_history', 'shelf'), ('task_history', 'lease_token'), ('task_history', 'usage'),
         ('attempt', 'outcome'), ('attempt', 'next_status'), ('attempt', 'shelf'),
         ('schedule', 'owner'), ('schedule', 'cron'), ('schedule', 'timezone'), ('schedule', 'catch_up'),

@@ -161,3 +161,19 @@ SELECT active_tasks FROM ains.heartbeat('lots');
 SELECT agent_status FROM ains.stop_agent('lots');
 SELECT active_tasks FROM ains.heartbeat('lots');
 SELECT status, count(*) FROM ains.task WHERE capability IN ('p', 'q') GROUP BY 1;
+
+-- what this transaction has locked or changed before, it can claim all the same;
+-- also a task whose key from an earlier life is still in memory
+BEGIN;
+SELECT ains.enqueue('mine') AS id \gset
+SELECT ains.set_priority(:id, 4);
+SELECT agent_id FROM ains.register_agent('own', capabilities => '{mine}');
+SAVEPOINT s;
+SELECT task_id = :id AS claimed FROM ains.claim('own');
+ROLLBACK TO s;
+SELECT task_id = :id AS claimed FROM ains.claim('own');
+COMMIT;
+SELECT ains.enqueue('mine') AS id \gset
+SELECT ains.cancel(:id);
+SELECT ains.retry(:id) = :id AS back;
+SELECT task_id = :id AS claimed FROM ains.claim('own');

@@ -84,8 +84,6 @@ CALL t.refused($$SELECT ains.enqueue('work', metadata => to_jsonb(repeat('x', 11
 SELECT ains.enqueue('work', to_jsonb(repeat('x', 900))) AS task_id;
 RESET ains.max_payload;
 -- arguments that come with a later version
-CALL t.refused($$SELECT ains.enqueue('work', depends_on => '{1}')$$);
-CALL t.refused($$SELECT ains.enqueue('work', depends_on => '{}')$$);
 CALL t.refused($$SELECT ains.enqueue('work', run_id => 1)$$);
 CALL t.refused($$SELECT ains.enqueue('work', min_trust => 0.5)$$);
 CALL t.refused($$SELECT ains.enqueue('work', min_trust => 'NaN')$$);

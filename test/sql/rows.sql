@@ -23,14 +23,14 @@ DECLARE
     batch record;
 BEGIN
     id := ains.enqueue('x', '{"n": 1}', 7, max_attempts => 3, timeout => '10 min', metadata => '{"m": 1}');
-    RETURN QUERY SELECT 'enqueued', (to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by}'::text[])::text FROM ains.task t;
+    RETURN QUERY SELECT 'enqueued', jsonb_strip_nulls(to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by}'::text[])::text FROM ains.task t;
     SELECT * INTO c FROM ains.claim('a');
-    RETURN QUERY SELECT 'claimed', (to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by,incarnation,lease_token,claimed_at,lease_expires_at,deadline,wake_at}'::text[])::text FROM ains.task t;
+    RETURN QUERY SELECT 'claimed', jsonb_strip_nulls(to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by,incarnation,lease_token,claimed_at,lease_expires_at,deadline,wake_at}'::text[])::text FROM ains.task t;
     RETURN QUERY SELECT 'its times', format('%s %s %s', lease_expires_at - claimed_at, deadline - claimed_at, wake_at = lease_expires_at) FROM ains.task;
     RETURN QUERY SELECT 'told', format('%s %s %s %s %s %s', c.task_id = id, c.payload, c.priority, c.attempt, c.max_attempts, c.metadata);
     PERFORM ains.checkpoint(c.task_id, c.lease_token, '{"at": 5}', 0.5);
     PERFORM ains.complete(c.task_id, c.lease_token, '{"ok": true}', '{"tokens": 9}');
-    RETURN QUERY SELECT 'completed', (to_jsonb(h) - '{task_id,run_at,created_at,enqueued_by,incarnation,lease_token,claimed_at,finished_at,shelf}'::text[])::text FROM ains.task_history h;
+    RETURN QUERY SELECT 'completed', jsonb_strip_nulls(to_jsonb(h) - '{task_id,run_at,created_at,enqueued_by,incarnation,lease_token,claimed_at,finished_at,shelf}'::text[])::text FROM ains.task_history h;
     RETURN QUERY SELECT 'its token', (h.lease_token = c.lease_token AND h.incarnation IS NOT NULL AND h.shelf = (h.finished_at AT TIME ZONE 'UTC')::date)::text FROM ains.task_history h;
     -- many at once, and in the same transaction; one is given twice, one not at all
     ids := ARRAY(SELECT ains.enqueue('x', to_jsonb(n)) FROM generate_series(1, 5) n);

@@ -180,6 +180,15 @@ sub details
 	  : '';
 }
 
+# Tasks to wait for, some of them ended or not ours.
+sub depends_on
+{
+	my ($self) = @_;
+
+	return '' unless rand() < 0.25;
+	return ', depends_on => ARRAY[' . join(',', map { $self->guess } 0 .. rand 3) . ']';
+}
+
 sub put
 {
 	my ($self) = @_;
@@ -187,8 +196,8 @@ sub put
 	my $unique = rand() < 0.4
 	  ? ", unique_key => 'u" . int(rand 10) . "', on_conflict => '" . any(qw(return replace replace)) . "'" : '';
 	my $priority = 1 + int(rand 10);
-	my ($rows, $from) =
-	  $self->ask("SELECT ains.enqueue('$capability', '{}', $priority" . details() . "$unique)") or return;
+	my ($rows, $from) = $self->ask("SELECT ains.enqueue('$capability', '{}', $priority"
+		  . details() . $self->depends_on . "$unique)") or return;
 
 	$self->seen($rows->[0][0]);
 	# with a key, in a transaction, it may be somebody else's task
@@ -419,6 +428,15 @@ my $miscounted = "SELECT agent_id, active_tasks, held FROM ains.agents
 		WHERE t.agent_id = agents.agent_id AND t.status = 'ACTIVE') t ON true
 	WHERE active_tasks <> held";
 
+# What BLOCKED tasks wait for, where count, edges and marks do not agree.
+my $misled = "SELECT t.task_id, t.status, t.unmet, count(e.depends_on), count(d.task_id)
+	FROM ains.task t LEFT JOIN ains.dependency e ON e.task_id = t.task_id
+		LEFT JOIN ains.task d ON d.task_id = e.depends_on AND d.awaited
+	GROUP BY t.task_id HAVING coalesce(t.unmet, 0) <> count(e.depends_on)
+		OR count(d.task_id) <> count(e.depends_on) OR (t.status = 'BLOCKED') <> (t.unmet IS NOT NULL)
+	UNION ALL SELECT task_id, NULL, NULL, depends_on, NULL FROM ains.dependency
+	WHERE task_id NOT IN (SELECT task_id FROM ains.task)";
+
 # The clients are gone: drains everything, and compares all there is.
 sub settle
 {
@@ -428,6 +446,13 @@ sub settle
 
 	$s->query("SELECT ains.resume('$_')") for @{ $load->{work} };
 	eventually($s, $miscounted, '', "$name: the roster knows who holds how many");
+	is($s->query($misled), '', "$name: who waits for whom");
+	# they would come out of turn, one after the other
+	my $blocked = $s->query("SELECT count(ains.cancel(task_id)) $all AND status = 'BLOCKED'
+		AND NOT EXISTS (SELECT FROM ains.dependency e JOIN ains.task d ON d.task_id = e.depends_on
+			WHERE e.task_id = task.task_id AND d.status = 'BLOCKED')");
+	note("$name: $blocked tasks were the first to be blocked");
+	is($s->query("SELECT count(*) FROM ains.dependency"), '0', "$name: nobody waits for what has ended");
 	# leases run out; what waits for its time is due; then nothing moves by itself
 	eventually($s, "SELECT count(*) $all AND (status <> 'PENDING' OR attempt = 0 AND expires_at < clock_timestamp())", '0',
 		"$name: what was left alone is PENDING again")

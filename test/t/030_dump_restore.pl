@@ -47,6 +47,8 @@ EOS
 $customer->query("SELECT ains.enqueue('serve', run_at => '2100-01-01')");
 $customer->query("SELECT ains.enqueue('serve', unique_key => 'only one', expires_at => '2100-01-02')");
 $customer->query("SELECT ains.enqueue('shut')");
+my ($first, $second) = split /\|/, $customer->query("SELECT ains.enqueue('first') AS id, ains.enqueue('first')");
+my $blocked = $customer->query("SELECT ains.enqueue('then', depends_on => '{$first,$second}')");
 $s->query('SELECT ains.run_schedules()');
 $customer->query("SELECT ains.schedule('new year', '\@yearly', 'serve', '{\"wish\": 1}', metadata => '{\"m\": 1}', timezone => 'Asia/Tokyo', catch_up => 'all')");
 $customer->query("SELECT ains.schedule('resting', '0 0 * * *', 'serve'); SELECT ains.pause_schedule('resting')");
@@ -64,7 +66,7 @@ my $completed = $s->query("SELECT min(task_id) FROM ains.task_history WHERE stat
 my $completed_token = $s->query("SELECT lease_token FROM ains.task_history WHERE task_id = $completed");
 
 is( $s->query("SELECT string_agg(DISTINCT status::text, ' ' ORDER BY status::text) FROM ains.tasks"),
-	'ACTIVE CANCELLED COMPLETED FAILED PENDING SCHEDULED', 'tasks in every state');
+	'ACTIVE BLOCKED CANCELLED COMPLETED FAILED PENDING SCHEDULED', 'tasks in every state');
 
 # Everything that a database holds, as text.
 sub contents
@@ -169,6 +171,14 @@ sub restore_and_work
 	is($ask->query("SELECT ains.enqueue('serve', unique_key => 'only one')"),
 		$t->query("SELECT task_id FROM ains.task WHERE unique_key = 'only one'"), "$name: unique keys");
 	is($t->query("SELECT count(*) FROM ains.non_retryable_error WHERE builtin"), '6', "$name: built-in patterns are there once");
+
+	# What waits for something else.
+	$work->query("SELECT ains.register_agent('usher', capabilities => '{first,then}')");
+	$work->query("SELECT ains.complete(task_id, lease_token) FROM ains.claim('usher')");
+	is($ask->query("SELECT string_agg(status::text, ' ' ORDER BY depends_on) FROM ains.dependencies($blocked)"), 'COMPLETED PENDING',
+		"$name: dependencies");
+	$work->query("SELECT ains.complete(task_id, lease_token) FROM ains.claim('usher')");
+	is($work->query("SELECT task_id FROM ains.claim('usher')"), $blocked, "$name: what waited for both can be claimed");
 
 	# What comes again and again.
 	is($ask->query("SELECT name, owner, paused, missed_runs > 0 FROM ains.schedules ORDER BY name"), "new year|customer|f|t\nresting|customer|t|f",

@@ -167,6 +167,8 @@ sub calls_that_read
 
 	return (
 		agent_stats => 'SELECT total FROM ains.agent_stats()',
+		dependencies => "SELECT count(*) FROM ains.dependencies($waiting)",
+		dependents => "SELECT count(*) FROM ains.dependents($waiting)",
 		explain_task => "SELECT count(*) > 0 FROM ains.explain_task($waiting)",
 		get_task => "SELECT status FROM ains.get_task($waiting)",
 		health => 'SELECT ains.health() IS NOT NULL',

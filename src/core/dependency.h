@@ -1,0 +1,22 @@
+/*
+ * core/dependency.h
+ *		Tasks that wait for other tasks.
+ */
+#ifndef AINS_DEPENDENCY_H
+#define AINS_DEPENDENCY_H
+
+#include "ains.h"
+
+#include "utils/tuplestore.h"
+
+#include "core/call.h"
+#include "store/task_store.h"
+
+extern int	dependency_await(Call *call, const int64 *ids, int count, bool again, int64 *unmet);
+extern void dependency_met(Call *call, int64 task_id);
+extern void dependency_ended(Call *call, const TaskRow *task, TaskStatus status);
+extern bool dependency_is_free(const TaskRow *task);
+extern void dependency_list(Call *call, int64 task_id, Tuplestorestate *store);
+extern void dependency_list_waiting(Call *call, int64 task_id, Tuplestorestate *store);
+
+#endif							/* AINS_DEPENDENCY_H */
