@@ -8,6 +8,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -382,6 +383,24 @@ edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what)
 				 errdetail("This version of ains, %s, keeps the argument for a later one.",
 						   AINS_VERSION),
 				 errhint("Leave it out.")));
+}
+
+/*
+ * The row type that a function with OUT parameters returns, ready for
+ * heap_form_tuple. In FROM the caller has it already; to look it up again is two
+ * thirds of a heartbeat.
+ */
+TupleDesc
+edge_row_type(FunctionCallInfo fcinfo)
+{
+	ReturnSetInfo *from = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleDesc	desc;
+
+	if (from != NULL && IsA(from, ReturnSetInfo) && from->expectedDesc != NULL)
+		desc = CreateTupleDescCopy(from->expectedDesc);
+	else if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	return BlessTupleDesc(desc);
 }
 
 /* The value of an enum type that has this label. */

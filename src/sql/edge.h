@@ -42,6 +42,7 @@ extern Datum edge_jsonb_array(Datum *elements, int count);
 /* Refuses an argument that a later version serves: 0A000 unless NULL. */
 extern void edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what);
 
+extern TupleDesc edge_row_type(FunctionCallInfo fcinfo);
 extern Datum edge_enum(Oid type, const char *label);
 extern Datum edge_int64_array(const int64 *values, int count);
 extern void edge_put_int64(Tuplestorestate *store, TupleDesc desc, int64 value);

@@ -155,8 +155,7 @@ ains_sweep(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	sweep_pass(&call, &counts);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = edge_row_type(fcinfo);
 	values[0] = Int64GetDatum(counts.leases_expired);
 	values[1] = Int64GetDatum(counts.leases_of_dead_agents);
 	values[2] = Int64GetDatum(counts.attempts_timed_out);
@@ -164,7 +163,7 @@ ains_sweep(PG_FUNCTION_ARGS)
 	values[4] = Int64GetDatum(counts.tasks_expired);
 	values[5] = Int64GetDatum(counts.agents_marked_dead);
 	values[6] = Int64GetDatum(counts.partitions_dropped);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 /* release_dead_agent_leases() -> bigint */

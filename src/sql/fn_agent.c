@@ -87,8 +87,7 @@ ains_heartbeat(PG_FUNCTION_ARGS)
 	call_begin(&call);
 	agent_heartbeat(&call, &beat, &answer);
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = edge_row_type(fcinfo);
 	values[0] = BoolGetDatum(true);
 	values[1] = Int32GetDatum(answer.next_in);
 	values[2] = CStringGetTextDatum(health);
@@ -97,7 +96,7 @@ ains_heartbeat(PG_FUNCTION_ARGS)
 	values[5] = Int32GetDatum(answer.active_tasks);
 	values[6] = edge_int64_array(answer.cancel_requested, answer.cancel_count);
 	values[7] = edge_int64_array(answer.lost, answer.lost_count);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 /* attach_agent(agent_id, incarnation) */

@@ -208,17 +208,6 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	return claim_possible(call, wait->lanes, wait->lane_count);
 }
 
-/* The row a procedure returns; to be asked for before it sleeps. */
-static TupleDesc
-result_desc(FunctionCallInfo fcinfo)
-{
-	TupleDesc	desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return BlessTupleDesc(desc);
-}
-
 /* wait_for_task(agent_id, timeout, INOUT ready, capabilities) */
 PG_FUNCTION_INFO_V1(ains_wait_for_task);
 Datum
@@ -237,7 +226,7 @@ ains_wait_for_task(PG_FUNCTION_ARGS)
 	bool		isnull = false;
 
 	require_outside_transaction(fcinfo, "wait_for_task");
-	desc = result_desc(fcinfo);
+	desc = edge_row_type(fcinfo);
 	query_procedure_begin();
 	PG_TRY();
 	{
@@ -306,7 +295,7 @@ ains_wait_for_result(PG_FUNCTION_ARGS)
 	bool		nulls[2] = {0};
 
 	require_outside_transaction(fcinfo, "wait_for_result");
-	desc = result_desc(fcinfo);
+	desc = edge_row_type(fcinfo);
 	query_procedure_begin();
 	PG_TRY();
 	{
