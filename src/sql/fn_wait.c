@@ -96,11 +96,14 @@ typedef enum Awake
 static void
 beat(const Wait *wait)
 {
-	AinsTime	now = clock_read();
+	AinsTime	now;
 	AgentView	view;
 
-	if (wait->db != NULL && wait->agent_id != NULL)
-		(void) roster_beat(wait->db, wait->agent_id, &now, &view);
+	/* no db: the call was refused, and there may be no shared memory at all */
+	if (wait->db == NULL || wait->agent_id == NULL)
+		return;
+	now = clock_read();
+	(void) roster_beat(wait->db, wait->agent_id, &now, &view);
 }
 
 /*
