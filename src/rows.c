@@ -8,8 +8,8 @@
  * predicates of the indexes are set up anew each time. Here they are kept, and
  * what is left is a descent of the primary key, the table's and the indexes'
  * entries, and their WAL. Done as the apply worker of logical replication does
- * it (executor/execReplication.c): constraints and indexes are the executor's
- * own functions.
+ * it (executor/execReplication.c): constraints, partition bounds and predicates
+ * are judged by the executor's own functions.
  *
  * Nothing here looks at privileges or runs a function that is not built in, so
  * neither role nor search_path matter.
@@ -131,8 +131,6 @@ describe(RowTable *table, Relation rel)
 		table->result = result = makeNode(ResultRelInfo);
 		InitResultRelInfo(result, rel, 0, NULL, 0);
 		result->ri_NumIndices = list_length(indexes);
-		result->ri_IndexRelationDescs = table->index_rels;
-		result->ri_IndexRelationInfo = table->index_infos;
 		foreach(cell, indexes)
 		{
 			Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
