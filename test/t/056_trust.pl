@@ -86,6 +86,15 @@ sub work_of_agent0
 
 sub register { return $s->query("SELECT 1 FROM ains.register_agent('$_[0]', capabilities => '{work}')") }
 
+# How many ends of attempts are in the rows.
+sub ends { return $s->query('SELECT sum(tasks_completed + tasks_failed + tasks_lost) FROM ains.agent') }
+
+sub ends_of_history
+{
+	return $s->query("SELECT count(*) FROM (SELECT FROM ains.task_history WHERE status = 'COMPLETED'
+		UNION ALL SELECT FROM ains.attempt) e");
+}
+
 sub crash
 {
 	$node->stop('immediate');
@@ -132,6 +141,42 @@ my ($replayed) = replay() =~ /^agent1\|([\d.]+)/m;
 $replayed += 0.1;
 $replayed = 1 if $replayed > 1;
 cmp_ok(abs($adjusted - $replayed), '<', 0.0001, 'a change by hand comes after all that was before');
+
+# a row that somebody has locked is left for the next time, and nobody waits:
+# what memory has, and after a crash what history has
+for my $crashes (0, 1)
+{
+	my $other;
+
+	work(10);
+	crash() if $crashes;
+	my $was = $s->query("SELECT tasks_completed + tasks_failed + tasks_lost FROM ains.agent WHERE agent_id = 'agent2'");
+	work(5);
+	$other = AinsTest::Session->new($node);
+	$other->query("BEGIN; SELECT FROM ains.agent WHERE agent_id = 'agent2' FOR UPDATE");
+	$s->query('SELECT ains.sweep()');
+	is($s->query("SELECT tasks_completed + tasks_failed + tasks_lost FROM ains.agent WHERE agent_id = 'agent2'"),
+		$was, 'a row that is locked is left alone');
+	$other->query('ROLLBACK');
+	$s->query('SELECT ains.sweep()');
+	is(ends(), ends_of_history(),
+		'and gets everything later');
+	$other->close;
+}
+
+# two that write: one waits for the other, and nothing is written twice
+work(10);
+my $first = AinsTest::Session->new($node);
+$first->query("BEGIN; SELECT ains.adjust_trust('agent0', 0.1, 'first')");
+$s->query('SELECT ains.sweep()');
+$s->send("SELECT ains.adjust_trust('agent1', 0.1, 'second')");
+ok(!$s->ready(0), 'a change by hand waits for another one');
+$first->query('COMMIT');
+ok(!defined $s->result->{code}, 'and comes after it');
+$s->query('SELECT ains.sweep()');
+is(ends(), ends_of_history(),
+	'each end of an attempt counts once');
+$first->close;
 
 $node->stop;
 done_testing();
