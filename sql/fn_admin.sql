@@ -24,6 +24,11 @@ CREATE FUNCTION ains.resume(capability text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_resume';
 COMMENT ON FUNCTION ains.resume(text) IS 'ends ains.pause';
 
+CREATE FUNCTION ains.adjust_trust(agent_id text, delta numeric, reason text) RETURNS real
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_adjust_trust';
+COMMENT ON FUNCTION ains.adjust_trust(text, numeric, text)
+    IS 'adds to an agent''s trust, or takes from it; returns the new score';
+
 CREATE FUNCTION ains.sweep(
     OUT leases_expired bigint, OUT leases_of_dead_agents bigint, OUT attempts_timed_out bigint,
     OUT tasks_due bigint, OUT tasks_expired bigint, OUT agents_marked_dead bigint,

@@ -70,6 +70,24 @@ CREATE FUNCTION ains.search_agents(
 COMMENT ON FUNCTION ains.search_agents(text, text[], numeric, text, integer, integer)
     IS 'agents, whoever''s they are, and what they offer: best trusted, cheapest or fastest first';
 
+CREATE FUNCTION ains.trust_history(
+    agent_id text, OUT happened_at timestamptz, OUT event text, OUT task_id bigint,
+    OUT delta real, OUT trust_score real, OUT reason text, OUT adjusted_by regrole)
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'ains_trust_history';
+COMMENT ON FUNCTION ains.trust_history(text)
+    IS 'what raised and lowered an agent''s trust, the latest first';
+
+CREATE FUNCTION ains.leaderboard(
+    min_tasks integer DEFAULT 1,
+    OUT agent_id text, OUT display_name text, OUT trust_score real, OUT trust_level text,
+    OUT tasks_completed bigint, OUT tasks_failed bigint, OUT tasks_lost bigint,
+    OUT success_rate double precision, OUT avg_duration interval)
+    RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'ains_leaderboard';
+COMMENT ON FUNCTION ains.leaderboard(integer)
+    IS 'agents that completed so many tasks, whoever''s they are, the most trusted first';
+
 CREATE FUNCTION ains.prune_agents(older_than interval DEFAULT '60 minutes') RETURNS SETOF text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_prune_agents';
 COMMENT ON FUNCTION ains.prune_agents(interval)

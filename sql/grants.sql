@@ -52,7 +52,8 @@ GRANT EXECUTE ON ROUTINE
     ains.extend_lease, ains.checkpoint, ains.complete, ains.complete_batch, ains.fail, ains.release
     TO ains_agent;
 
-GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, ains.search_agents
+GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, ains.search_agents,
+    ains.trust_history, ains.leaderboard
     TO ains_producer, ains_agent, ains_monitor;
 
 GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
@@ -60,5 +61,6 @@ GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
 
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
-    ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules
+    ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules,
+    ains.adjust_trust
     TO ains_admin;

@@ -67,6 +67,12 @@ CREATE TABLE ains.agent (
     max_active_tasks  integer,
     metrics           jsonb,
     trust_score       real NOT NULL DEFAULT 0.5,
+    tasks_completed   bigint NOT NULL DEFAULT 0,
+    tasks_failed      bigint NOT NULL DEFAULT 0,
+    tasks_lost        bigint NOT NULL DEFAULT 0,
+    avg_duration      interval,
+    trust_until       timestamptz,          -- the latest end that is in these,
+    trust_until_token bigint,               -- and its lease token
     registered_at     timestamptz NOT NULL,
     last_seen_at      timestamptz NOT NULL,
     CHECK (char_length(agent_id) BETWEEN 1 AND 128),
@@ -75,6 +81,18 @@ CREATE TABLE ains.agent (
     CHECK (trust_score BETWEEN 0 AND 1)
 );
 COMMENT ON TABLE ains.agent IS 'the registered agents';
+
+-- What was added to or taken from an agent's trust by hand. The rest of its
+-- trust follows from history.
+CREATE TABLE ains.trust_event (
+    agent_id    text NOT NULL,
+    adjusted_at timestamptz NOT NULL,
+    adjusted_by regrole NOT NULL,
+    delta       real NOT NULL,
+    reason      text NOT NULL
+);
+CREATE INDEX trust_event_agent ON ains.trust_event (agent_id, adjusted_at);
+COMMENT ON TABLE ains.trust_event IS 'changes of trust by hand';
 
 -- That there is a row lets an agent claim; the rest is what it publishes, for
 -- those who look for an agent.
@@ -303,7 +321,14 @@ COMMENT ON COLUMN ains.agent.dead_since IS 'when it was found silent for too lon
 COMMENT ON COLUMN ains.agent.agent_status IS 'follows from wanted, dead_since and health';
 COMMENT ON COLUMN ains.agent.last_seen_at IS 'when it was last seen as of the last change of status; the view agents knows better';
 COMMENT ON COLUMN ains.agent.heartbeat_timeout IS 'its own limit of silence; NULL: ains.heartbeat_timeout';
-COMMENT ON COLUMN ains.agent.trust_score IS '0 to 1';
+COMMENT ON COLUMN ains.agent.trust_score IS '0 to 1, as of the last upkeep; so are the counts';
+COMMENT ON COLUMN ains.agent.tasks_completed IS 'attempts that it completed';
+COMMENT ON COLUMN ains.agent.tasks_failed IS 'attempts that it said have failed';
+COMMENT ON COLUMN ains.agent.tasks_lost IS 'attempts that timed out or lost their lease';
+COMMENT ON COLUMN ains.agent.avg_duration IS 'moving average of completed attempts: 0.7 of the old, 0.3 of the new';
+COMMENT ON COLUMN ains.agent.trust_until IS 'the latest end of an attempt that is in these';
+
+COMMENT ON COLUMN ains.trust_event.delta IS 'as asked for; the score stays between 0 and 1';
 
 COMMENT ON COLUMN ains.agent_capability.input_schema IS 'what payloads it takes';
 COMMENT ON COLUMN ains.agent_capability.output_schema IS 'what its results look like';
@@ -358,6 +383,7 @@ SELECT pg_extension_config_dump('ains.capability', '');
 SELECT pg_extension_config_dump('ains.lane', '');
 SELECT pg_extension_config_dump('ains.lane_lane_id_seq', '');
 SELECT pg_extension_config_dump('ains.agent', '');
+SELECT pg_extension_config_dump('ains.trust_event', '');
 SELECT pg_extension_config_dump('ains.agent_capability', '');
 SELECT pg_extension_config_dump('ains.task', '');
 SELECT pg_extension_config_dump('ains.task_task_id_seq', '');

@@ -131,6 +131,98 @@ policy_rank(TimestampTz due, int32 priority, int64 aging_interval)
 	return rank;
 }
 
+/* In ten-thousandths. */
+#define TRUST_COMPLETED		200
+#define TRUST_QUICK			300		/* more, in less than half of the timeout */
+#define TRUST_FAILED		(-500)
+#define TRUST_LOST			(-300)
+/* The weight of the latest duration in the moving average. */
+#define TRUST_LATEST		0.3
+
+/*
+ * What one attempt that ended so does to its agent's trust; nothing if it was
+ * cancelled or given back (NULL). timeout: of the attempt, negative for none.
+ */
+TrustDelta
+policy_trust(const char *outcome, TimestampTz started_at, TimestampTz ended_at,
+			 int64 timeout, int64 lease_token)
+{
+	TrustDelta	delta = {.low = 0, .high = TRUST_ONE, .keep = 1,
+	.ended_at = ended_at, .lease_token = lease_token};
+	int64		took = ended_at - started_at;
+
+	if (outcome == NULL || strcmp(outcome, "cancelled") == 0)
+		return (TrustDelta) {0};
+	if (strcmp(outcome, "completed") == 0)
+	{
+		delta.completed = 1;
+		delta.shift = TRUST_COMPLETED;
+		if (timeout >= 0 && took < timeout / 2.0)
+			delta.shift += TRUST_QUICK;
+		delta.first = Max(took, 0) / (double) USECS_PER_SEC;
+		delta.keep = 1 - TRUST_LATEST;
+		delta.add = TRUST_LATEST * delta.first;
+	}
+	else if (strcmp(outcome, "failed") == 0)
+	{
+		delta.failed = 1;
+		delta.shift = TRUST_FAILED;
+	}
+	else
+	{
+		delta.lost = 1;
+		delta.shift = TRUST_LOST;
+	}
+	delta.low = policy_trust_apply(&delta, 0);
+	delta.high = policy_trust_apply(&delta, TRUST_ONE);
+	return delta;
+}
+
+bool
+policy_trust_is_nothing(const TrustDelta *delta)
+{
+	return delta->completed + delta->failed + delta->lost == 0;
+}
+
+/* The score after it. */
+int64
+policy_trust_apply(const TrustDelta *delta, int64 score)
+{
+	return Min(delta->high, Max(delta->low, score + delta->shift));
+}
+
+/*
+ * First the one, then the other, as one. What is clamped to [low, high], moved
+ * and clamped again is moved by the sum, and clamped to where the second clamp
+ * takes low and high.
+ */
+void
+policy_trust_join(TrustDelta *delta, const TrustDelta *later)
+{
+	if (policy_trust_is_nothing(later))
+		return;
+	if (policy_trust_is_nothing(delta))
+	{
+		*delta = *later;
+		return;
+	}
+	delta->low = policy_trust_apply(later, delta->low);
+	delta->high = policy_trust_apply(later, delta->high);
+	delta->shift += later->shift;
+	delta->first = delta->completed > 0 ? delta->first * later->keep + later->add : later->first;
+	delta->add = delta->add * later->keep + later->add;
+	delta->keep *= later->keep;
+	delta->completed += later->completed;
+	delta->failed += later->failed;
+	delta->lost += later->lost;
+	if (later->ended_at > delta->ended_at ||
+		(later->ended_at == delta->ended_at && later->lease_token > delta->lease_token))
+	{
+		delta->ended_at = later->ended_at;
+		delta->lease_token = later->lease_token;
+	}
+}
+
 /* stopped > DEAD > draining > what the beats say. */
 AgentStatus
 policy_agent_status(AgentWanted wanted, AgentHealth health, bool dead)

@@ -50,6 +50,35 @@ typedef struct Verdict
 	const char *outcome;		/* for ains.attempt; NULL: no row there */
 } Verdict;
 
+/* Trust is counted in ten-thousandths. */
+#define TRUST_ONE		10000
+
+/*
+ * What the ends of some attempts, one after the other, do to an agent's trust.
+ * It needs no score to start from, so that memory can add up what the row gets
+ * later. All 0: nothing.
+ */
+typedef struct TrustDelta
+{
+	int64		completed;
+	int64		failed;
+	int64		lost;			/* timed out, or the lease was lost */
+	int64		shift;			/* score: min(high, max(low, score + shift)) */
+	int64		low;
+	int64		high;
+	double		keep;			/* average seconds: average * keep + add ... */
+	double		add;
+	double		first;			/* ... or this, if there was none */
+	TimestampTz ended_at;		/* of the latest: by time, then by token */
+	int64		lease_token;
+} TrustDelta;
+
+extern TrustDelta policy_trust(const char *outcome, TimestampTz started_at,
+							   TimestampTz ended_at, int64 timeout, int64 lease_token);
+extern void policy_trust_join(TrustDelta *delta, const TrustDelta *later);
+extern bool policy_trust_is_nothing(const TrustDelta *delta);
+extern int64 policy_trust_apply(const TrustDelta *delta, int64 score);
+
 extern Verdict policy_end_attempt(AttemptEnd end, int32 attempt, bool cancel_requested,
 								  const RetryPolicy *policy, int64 asked_delay,
 								  double random);

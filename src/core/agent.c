@@ -92,8 +92,9 @@ refuse_more_agents(void)
 					 "ains.max_agents")));
 }
 
-pg_noreturn static void
-refuse_unknown_agent(const char *agent_id)
+/* Raises NS002. */
+void
+agent_refuse_unknown(const char *agent_id)
 {
 	ereport(ERROR,
 			(errcode(AINS_UNKNOWN_AGENT),
@@ -128,7 +129,7 @@ void
 agent_require(Call *call, const char *agent_id, int64 incarnation, AgentView *agent)
 {
 	if (!agent_find(call, agent_id, agent))
-		refuse_unknown_agent(agent_id);
+		agent_refuse_unknown(agent_id);
 	require_member(call, agent_id, agent->facts.owner);
 	if (incarnation != 0 && incarnation != agent->facts.incarnation)
 		ereport(ERROR,
@@ -258,7 +259,7 @@ change_health(Call *call, AgentView *agent, AgentHealth health)
 	{
 		/* pruned: the roster had loaded it in that moment */
 		roster_remove(call->db, agent->agent_id, db_version(call->db));
-		refuse_unknown_agent(agent->agent_id);
+		agent_refuse_unknown(agent->agent_id);
 	}
 	if (facts.incarnation != agent->facts.incarnation)
 		return;					/* replaced in this moment */
@@ -371,7 +372,7 @@ void
 agent_lock(Call *call, const char *agent_id, AgentFacts *facts)
 {
 	if (!agent_store_lock(agent_id, facts))
-		refuse_unknown_agent(agent_id);
+		agent_refuse_unknown(agent_id);
 	if (!call_is_admin(call))
 		require_member(call, agent_id, facts->owner);
 }
@@ -387,7 +388,7 @@ agent_order(Call *call, const char *agent_id, AgentWanted wanted)
 	AgentFacts	facts;
 
 	if (!agent_find(call, agent_id, &agent))
-		refuse_unknown_agent(agent_id);
+		agent_refuse_unknown(agent_id);
 	agent_lock(call, agent_id, &facts);
 	/* a stopped agent stays stopped until it is resumed */
 	if (wanted != WANTED_DRAINING || facts.wanted != WANTED_STOPPED)

@@ -7,6 +7,7 @@
 
 #include "ains.h"
 
+#include "compat.h"
 #include "core/call.h"
 #include "nodes/pg_list.h"
 #include "soft/roster.h"
@@ -52,6 +53,7 @@ extern void agent_require(Call *call, const char *agent_id, int64 incarnation,
 						  AgentView *agent);
 extern void agent_require_accepting(const AgentView *agent);
 extern void agent_lock(Call *call, const char *agent_id, AgentFacts *facts);
+pg_noreturn extern void agent_refuse_unknown(const char *agent_id);
 extern bool agent_is_own(Call *call, const char *agent_id);
 extern void agent_require_owner(Call *call, const char *agent_id);
 extern int	agent_room(Call *call, const AgentView *agent, int asked);

@@ -53,6 +53,9 @@ call_begin(Call *call)
 				 errdetail("Tasks, leases and beats belong to the primary."),
 				 errhint("Connect to the primary, or promote this server.")));
 	call_begin_read(call);
+	/* read the clock before it was noted: what this call ends must not seem to be older */
+	if (call->now.wall < db_trust_since(call->db, call->now.wall))
+		call->now = clock_read();
 }
 
 void

@@ -140,7 +140,8 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 					  agent.facts.incarnation,
 					  token_take(call->db, 1, call->now.wall), call->now.wall, task))
 		{
-			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1);
+			effect_held(call->db, request->agent_id, agent.facts.incarnation, task->task_id, 1,
+						NULL);
 			effect_wake_at(call->db, task->deadline == 0 ? task->lease_expires_at
 						   : Min(task->lease_expires_at, task->deadline));
 			counters_note(call->db, TextDatumGetCString(task->capability), COUNT_CLAIMED,

@@ -166,12 +166,15 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 
 /* A task is completed: what follows from it when this transaction commits. */
 static void
-note_completed(Call *call, const char *agent_id, int64 task_id, const char *capability,
-			   TimestampTz claimed_at)
+note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
+			   const CapabilityRow *capability, TimestampTz claimed_at, int64 timeout)
 {
-	counters_note(call->db, capability, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
+	TrustDelta	trust = policy_trust("completed", claimed_at, call->now.wall,
+									 timeout >= 0 ? timeout : capability->timeout, token);
+
+	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
 				  call->now.wall - claimed_at);
-	effect_held(call->db, agent_id, 0, task_id, -1);
+	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
 	effect_finished(call->db, task_id);
 }
 
@@ -187,6 +190,7 @@ static bool
 complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, DateADT shelf)
 {
 	HeldTask	held;
+	const CapabilityRow *capability;
 
 	do
 	{
@@ -194,9 +198,11 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 		if (!hot_store_find_held(task_id, token, &held) ||
 			!agent_is_own(call, held.agent_id))
 			return false;
+		capability = capability_restore(call, held.capability);
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
-								 capability_restore(call, held.capability)->keep_history));
-	note_completed(call, held.agent_id, task_id, held.capability, held.claimed_at);
+								 capability->keep_history));
+	note_completed(call, held.agent_id, task_id, token, capability, held.claimed_at,
+				   held.timeout);
 	if (held.awaited)
 		dependency_met(call, task_id);
 	return true;
@@ -207,6 +213,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 				DateADT shelf)
 {
 	TaskRow		task;
+	const CapabilityRow *capability;
 	Finish		finish = {.status = TASK_COMPLETED, .now = call->now.wall, .shelf = shelf,
 	.result = result, .usage = usage};
 
@@ -218,9 +225,11 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 		!agent_is_own(call, task.agent_id))
 		return false;
 	finish.attempt = task.attempt;
-	finish.keep = capability_restore(call, task.capability)->keep_history;
+	capability = capability_restore(call, task.capability);
+	finish.keep = capability->keep_history;
 	history_store_finish(task_id, &finish);
-	note_completed(call, task.agent_id, task_id, task.capability, task.claimed_at);
+	note_completed(call, task.agent_id, task_id, token, capability, task.claimed_at,
+				   task.timeout);
 	if (task.awaited)
 		dependency_met(call, task_id);
 	return true;
@@ -393,6 +402,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	RetryPolicy policy = capability->retry;
 	bool		keep = capability->keep_history;
 	DateADT		shelf = shelf_today(call);
+	AgentView	agent;
+	TrustDelta	trust;
 	Verdict		verdict;
 	int32		attempt;
 
@@ -407,7 +418,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	if (verdict.outcome != NULL)
 		history_store_add_attempt(task->task_id, verdict.outcome, verdict.status, error,
 								  call->now.wall, shelf);
-	effect_held(call->db, task->agent_id, 0, task->task_id, -1);
+	trust = policy_trust(verdict.outcome, task->claimed_at, call->now.wall, -1,
+						 task->lease_token);
+	/* its trust is kept in the roster */
+	(void) agent_find(call, task->agent_id, &agent);
+	effect_held(call->db, task->agent_id, 0, task->task_id, -1, &trust);
 	counters_note(call->db, task->capability, events_of(end, verdict.status), TASK_ACTIVE,
 				  verdict.status, 0);
 

@@ -15,6 +15,7 @@
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
+#include "core/trust.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -285,6 +286,14 @@ count_tasks(Call *call, SweepCounts *counts)
 }
 
 static bool
+write_trust(Call *call, SweepCounts *counts)
+{
+	if (upkeep)
+		trust_write(call, false);
+	return false;
+}
+
+static bool
 prune_agents(Call *call, SweepCounts *counts)
 {
 	return upkeep &&
@@ -305,6 +314,7 @@ const SweepStep sweep_steps[] = {
 	{"handling due tasks", handle_due},
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
+	{"writing down trust", write_trust},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };

@@ -35,10 +35,11 @@ typedef enum EffectKind
 	EFFECT_LOWER,
 	EFFECT_EXTENSION_CREATED,
 	EFFECT_RELEASE_DATABASE,
-	EFFECT_UNSWEPT
+	EFFECT_UNSWEPT,
+	EFFECT_TRUST_WRITTEN
 } EffectKind;
 
-#define EFFECT_KINDS	(EFFECT_UNSWEPT + 1)
+#define EFFECT_KINDS	(EFFECT_TRUST_WRITTEN + 1)
 
 /* A transaction with more effects says "from this key on" instead of each key. */
 #define MANY_EFFECTS	10000
@@ -60,6 +61,7 @@ typedef struct Effect
 			int64		incarnation;
 			int			delta;
 			uint64		hash;
+			TrustDelta *trust;	/* in effects_context; NULL: none */
 		}			held;
 		int64		incarnation;
 		uint32		orphans;
@@ -106,7 +108,7 @@ apply(const Effect *effect)
 			break;
 		case EFFECT_HELD:
 			roster_held(db, effect->agent_id, effect->held.incarnation, effect->held.delta,
-						effect->held.hash);
+						effect->held.hash, effect->held.trust);
 			break;
 		case EFFECT_CANCEL_REQUESTED:
 			roster_cancel_requested(db, effect->agent_id);
@@ -147,6 +149,12 @@ apply(const Effect *effect)
 			break;
 		case EFFECT_UNSWEPT:
 			db_wake_at(db, effect->at);
+			break;
+		case EFFECT_TRUST_WRITTEN:
+			if (effect->agent_id != NULL)
+				roster_trust_written(db, effect->agent_id);
+			else
+				db_set_trust_recovered(db, true);
 			break;
 	}
 }
@@ -367,9 +375,13 @@ effect_agent_gone(DbState *db, const char *agent_id, uint64 version)
 	push(EFFECT_AGENT_GONE, ON_COMMIT, db, agent_id)->version = version;
 }
 
-/* This incarnation of the agent got (+1) or lost (-1) the lease of a task. */
+/*
+ * This incarnation of the agent got (+1) or lost (-1) the lease of a task; what
+ * that does to its trust, or NULL.
+ */
 void
-effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id, int delta)
+effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id, int delta,
+			const TrustDelta *trust)
 {
 	Effect	   *effect = recent(EFFECT_HELD, ON_COMMIT, db, 0, agent_id);
 
@@ -380,8 +392,29 @@ effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
 		effect = push(EFFECT_HELD, ON_COMMIT, db, agent_id);
 		effect->held.incarnation = incarnation;
 	}
+	if (trust != NULL && effect->held.trust == NULL)
+		effect->held.trust = MemoryContextAllocZero(effects_context, sizeof(TrustDelta));
+	if (trust != NULL)
+		policy_trust_join(effect->held.trust, trust);
 	effect->held.delta += delta;
 	effect->held.hash ^= roster_task_hash(task_id);
+}
+
+/*
+ * What was taken of an agent's trust is in its row; NULL: so is what history
+ * has of all agents' trust of the time before the start.
+ */
+void
+effect_trust_written(DbState *db, const char *agent_id)
+{
+	push(EFFECT_TRUST_WRITTEN, ON_COMMIT, db, agent_id);
+}
+
+/* Whether this transaction has written trust: it must not take the same again. */
+bool
+effects_trust_pending(void)
+{
+	return pending(EFFECT_TRUST_WRITTEN);
 }
 
 /* A task that the agent holds is marked for cancellation. */

@@ -24,8 +24,10 @@ extern void effects_init(void);
 extern void effect_wake_at(DbState *db, TimestampTz at);
 extern void effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts, bool is_new);
 extern void effect_agent_gone(DbState *db, const char *agent_id, uint64 version);
+extern void effect_trust_written(DbState *db, const char *agent_id);
+extern bool effects_trust_pending(void);
 extern void effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
-						int delta);
+						int delta, const TrustDelta *trust);
 extern void effect_cancel_requested(DbState *db, const char *agent_id);
 extern void effect_attach(DbState *db, const char *agent_id, int64 incarnation);
 extern void effect_detach(DbState *db, const char *agent_id);

@@ -31,6 +31,8 @@ typedef struct AgentSlot
 	int			attached_pid;	/* backend it is tied to; 0: none */
 	AgentFacts	facts;
 	AgentBeats	beats;
+	TrustDelta	trust;			/* what its row does not have yet ... */
+	TrustDelta	trust_taken;	/* ... and before that, what is being written */
 } AgentSlot;
 
 typedef struct Roster
@@ -151,6 +153,8 @@ take_slot(DbState *db, const char *agent_id)
 	slot->attached_pid = 0;
 	memset(&slot->facts, 0, sizeof(slot->facts));
 	memset(&slot->beats, 0, sizeof(slot->beats));
+	memset(&slot->trust, 0, sizeof(slot->trust));
+	memset(&slot->trust_taken, 0, sizeof(slot->trust_taken));
 	return slot;
 }
 
@@ -163,7 +167,8 @@ is_idle(const AgentSlot *slot)
 
 	return (status == AGENT_INACTIVE || status == AGENT_DEAD) &&
 		slot->beats.active_tasks <= 0 && slot->attached_pid == 0 &&
-		slot->beats.orphans == slot->beats.orphans_handled;
+		slot->beats.orphans == slot->beats.orphans_handled &&
+		policy_trust_is_nothing(&slot->trust) && policy_trust_is_nothing(&slot->trust_taken);
 }
 
 /*
@@ -476,6 +481,28 @@ roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash)
 			  slot->beats.hash_drift = hash_drift);
 }
 
+/*
+ * What an agent's row has to be told of its trust; false: nothing. Also what
+ * was taken and not written, because that was rolled back. One at a time.
+ */
+bool
+roster_take_trust(DbState *db, const char *agent_id, TrustDelta *trust)
+{
+	memset(trust, 0, sizeof(*trust));
+	WITH_SLOT(db, agent_id,
+			  policy_trust_join(&slot->trust_taken, &slot->trust);
+			  memset(&slot->trust, 0, sizeof(slot->trust));
+			  *trust = slot->trust_taken);
+	return !policy_trust_is_nothing(trust);
+}
+
+/* What was taken is in the row. */
+void
+roster_trust_written(DbState *db, const char *agent_id)
+{
+	WITH_SLOT(db, agent_id, memset(&slot->trust_taken, 0, sizeof(slot->trust_taken)));
+}
+
 /* Of so many cancels that came, none is of a task the agent holds now. */
 void
 roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels)
@@ -555,15 +582,18 @@ roster_remove(DbState *db, const char *agent_id, uint64 version)
 
 /*
  * This incarnation of the agent got (or, below zero, lost) so many leases; XOR
- * of their hashes. Leases that come after it was replaced or stopped have no
+ * of their hashes; what that does to its trust, or NULL. Leases that come after it was replaced or stopped have no
  * holder: the sweeper shall look.
  */
 void
-roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta, uint64 hash)
+roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta, uint64 hash,
+			const TrustDelta *trust)
 {
 	bool		orphaned = false;
 
 	WITH_SLOT(db, agent_id,
+			  if (trust != NULL)
+			  policy_trust_join(&slot->trust, trust);
 			  slot->beats.active_tasks += delta;
 			  slot->beats.held_hash ^= hash;
 			  if (delta > 0 && (slot->facts.incarnation != incarnation ||

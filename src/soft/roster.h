@@ -13,6 +13,7 @@
 
 #include "ains.h"
 
+#include "policy.h"
 #include "soft/shmem.h"
 
 /* What only shared memory knows. */
@@ -62,6 +63,7 @@ extern uint64 roster_task_hash(int64 task_id);
 extern void roster_correct_held(DbState *db, const AgentView *seen,
 								int32 active_tasks, uint64 held_hash);
 extern void roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash);
+extern bool roster_take_trust(DbState *db, const char *agent_id, TrustDelta *trust);
 extern void roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels);
 extern void roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts);
 
@@ -69,7 +71,8 @@ extern void roster_correct_facts(DbState *db, const AgentView *seen, const Agent
 extern void roster_set(DbState *db, const char *agent_id, const AgentFacts *facts);
 extern void roster_remove(DbState *db, const char *agent_id, uint64 version);
 extern void roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta,
-						uint64 hash);
+						uint64 hash, const TrustDelta *trust);
+extern void roster_trust_written(DbState *db, const char *agent_id);
 extern void roster_cancel_requested(DbState *db, const char *agent_id);
 extern void roster_attach(DbState *db, const char *agent_id, int64 incarnation);
 extern void roster_detach(DbState *db, const char *agent_id);

@@ -76,6 +76,7 @@ startup(void)
 			pg_atomic_init_u64(&db->ready_drift, 0);
 			pg_atomic_init_u64(&db->schedules_run, 0);
 			pg_atomic_init_u64(&db->version, 0);
+			pg_atomic_init_u64(&db->trust_since, 0);
 			SpinLockInit(&db->mutex);
 		}
 	}
@@ -164,6 +165,7 @@ shmem_db(Oid database, Oid task_relid)
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
 		pg_atomic_write_u64(&db->schedules_run, 0);
+		pg_atomic_write_u64(&db->trust_since, 0);
 		pg_atomic_fetch_add_u64(&db->policy_generation, 1);
 		SpinLockAcquire(&db->mutex);
 		db->sweeper_wakes_at = 0;
@@ -173,6 +175,7 @@ shmem_db(Oid database, Oid task_relid)
 		db->audit_due = 0;
 		db->policy_checksum = 0;
 		db->clock_gap = 0;
+		db->trust_recovered = false;
 		db->first_shelf = db->last_shelf = NO_SHELF;
 		SpinLockRelease(&db->mutex);
 		db->retired = false;
@@ -233,6 +236,39 @@ int
 shmem_db_number(const DbState *db)
 {
 	return db - shared->dbs;
+}
+
+/*
+ * When this soft state's first call came that may end an attempt; this one, if
+ * there was none. What ended earlier is known from history alone.
+ */
+TimestampTz
+db_trust_since(DbState *db, TimestampTz now)
+{
+	uint64		since = pg_atomic_read_u64(&db->trust_since);
+
+	if (since == 0 && pg_atomic_compare_exchange_u64(&db->trust_since, &since, (uint64) now))
+		return now;
+	return (TimestampTz) since;
+}
+
+void
+db_set_trust_recovered(DbState *db, bool recovered)
+{
+	SpinLockAcquire(&db->mutex);
+	db->trust_recovered = recovered;
+	SpinLockRelease(&db->mutex);
+}
+
+bool
+db_trust_recovered(DbState *db)
+{
+	bool		recovered;
+
+	SpinLockAcquire(&db->mutex);
+	recovered = db->trust_recovered;
+	SpinLockRelease(&db->mutex);
+	return recovered;
 }
 
 /* The sweeper of a database says where it can be woken; NULL when it ends. */

@@ -44,6 +44,9 @@ typedef struct DbState
 	/* When somebody last ran the schedules, monotonic; 0: nobody did. */
 	pg_atomic_uint64 schedules_run;
 
+	/* When the first call came that may end an attempt, wall time; 0: none. */
+	pg_atomic_uint64 trust_since;
+
 	slock_t		mutex;			/* guards the rest; held for a few loads */
 	Latch	   *sweeper;		/* of the running sweeper, or NULL */
 	TimestampTz sweeper_wakes_at;	/* when it will look by itself */
@@ -55,6 +58,7 @@ typedef struct DbState
 	int64		audit_due;		/* monotonic: no audit before that */
 	uint64		policy_checksum;	/* of the tables, at the last audit */
 	int64		clock_gap;		/* wall - monotonic at the last pass; 0: none */
+	bool		trust_recovered;	/* what ended before trust_since is in the rows */
 	DateADT		first_shelf;	/* the latest unbroken run of shelves */
 	DateADT		last_shelf;		/* NO_SHELF: ask the catalog */
 } DbState;
@@ -97,6 +101,9 @@ extern void db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
+extern TimestampTz db_trust_since(DbState *db, TimestampTz now);
+extern void db_set_trust_recovered(DbState *db, bool recovered);
+extern bool db_trust_recovered(DbState *db);
 extern uint64 db_version(DbState *db);
 extern void db_note_drift(DbState *db);
 extern int64 db_audit_due(DbState *db);

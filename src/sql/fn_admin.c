@@ -15,6 +15,7 @@
 #include "core/capability.h"
 #include "core/stats.h"
 #include "core/sweep.h"
+#include "core/trust.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -142,6 +143,20 @@ ains_resume(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* adjust_trust(agent_id, delta, reason) -> real */
+PG_FUNCTION_INFO_V1(ains_adjust_trust);
+Datum
+ains_adjust_trust(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	char	   *agent_id = edge_name(fcinfo, 0, "agent_id");
+	Datum		delta = edge_numeric(fcinfo, 1, "delta", -1, 1);
+	char	   *reason = edge_text(fcinfo, 2, "reason");
+
+	call_begin(&call);
+	PG_RETURN_FLOAT4(trust_adjust(&call, agent_id, delta, reason));
+}
+
 /* sweep() -> one row */
 PG_FUNCTION_INFO_V1(ains_sweep);
 Datum
@@ -189,6 +204,7 @@ ains_rescan(PG_FUNCTION_ARGS)
 	ready_reset(call.db);
 	audit_agents(&call, true);
 	counters_doubt(call.db);
+	db_set_trust_recovered(call.db, false);
 	effect_policy_changed(call.db);
 	effect_wake_at(call.db, PG_INT64_MIN);
 	PG_RETURN_VOID();

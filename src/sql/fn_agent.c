@@ -16,9 +16,11 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/offer.h"
+#include "core/trust.h"
 #include "policy.h"
 #include "sql/edge.h"
 #include "store/report_store.h"
+#include "store/trust_store.h"
 
 /* register_agent(agent_id, agent_type, capabilities, display_name, endpoint, public_key,
  * tags, metadata, heartbeat_timeout, max_active_tasks) -> ains.agent */
@@ -234,6 +236,35 @@ ains_search_agents(PG_FUNCTION_ARGS)
 	call_begin_read(&call);
 	InitMaterializedSRF(fcinfo, 0);
 	report_store_search_agents(&search, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	return (Datum) 0;
+}
+
+/* trust_history(agent_id) -> set of rows */
+PG_FUNCTION_INFO_V1(ains_trust_history);
+Datum
+ains_trust_history(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Call		call;
+	char	   *agent_id = edge_name(fcinfo, 0, "agent_id");
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	trust_history(&call, agent_id, result->setResult, result->setDesc);
+	return (Datum) 0;
+}
+
+/* leaderboard(min_tasks) -> set of rows */
+PG_FUNCTION_INFO_V1(ains_leaderboard);
+Datum
+ains_leaderboard(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	int32		min_tasks = edge_int32(fcinfo, 0, "min_tasks", 0, PG_INT32_MAX);
+
+	call_begin_read(&call);
+	InitMaterializedSRF(fcinfo, 0);
+	trust_store_leaders(min_tasks, ((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
 	return (Datum) 0;
 }
 

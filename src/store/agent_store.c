@@ -271,7 +271,8 @@ void
 agent_store_delete(const char *agent_id)
 {
 	static SavedQuery delete = {
-		"WITH gone AS (DELETE FROM ains.agent WHERE agent_id = $1)"
+		"WITH gone AS (DELETE FROM ains.agent WHERE agent_id = $1),"
+		" adjusted AS (DELETE FROM ains.trust_event WHERE agent_id = $1)"
 		" DELETE FROM ains.agent_capability WHERE agent_id = $1",
 	1, {TEXTOID}};
 	QueryCall	q;

@@ -245,6 +245,8 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
 	held->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
 	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
+	held->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
+		: length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
 	held->awaited = !rows_isnull(&tasks, AWAITED);
 	return true;
 }

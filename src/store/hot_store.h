@@ -19,6 +19,7 @@ typedef struct HeldTask
 	char	   *agent_id;
 	char	   *capability;
 	TimestampTz claimed_at;
+	int64		timeout;		/* its own, or -1 */
 	bool		awaited;		/* as in TaskRow */
 } HeldTask;
 

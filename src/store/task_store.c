@@ -19,7 +19,7 @@
 #define TASK_COLUMNS \
 	"t.task_id, t.lane_id, t.status::text AS status, t.priority, t.attempt, t.max_attempts," \
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
-	" t.incarnation, t.lease_token, t.lease, t.enqueued_by::oid AS enqueued_by," \
+	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
 	" t.awaited IS NOT NULL AS awaited, t.unmet"
 
@@ -46,6 +46,7 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->incarnation = query_int64(q, row, col++);
 	task->lease_token = query_int64(q, row, col++);
 	task->lease = query_length(q, row, col++);
+	task->timeout = query_length(q, row, col++);
 	task->enqueued_by = query_oid(q, row, col++);
 	task->cancel_requested = query_bool(q, row, col++);
 	task->agent_id = query_text_copy(q, row, col++);

@@ -32,6 +32,7 @@ typedef struct TaskRow
 	int64		incarnation;
 	int64		lease_token;
 	int64		lease;
+	int64		timeout;		/* -1: the capability's */
 	Oid			enqueued_by;
 	bool		cancel_requested;
 	bool		awaited;		/* a BLOCKED task waits for it, or did */

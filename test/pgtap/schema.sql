@@ -25,7 +25,7 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
     ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'dependency', 'lane', 'non_retryable_error',
-          'schedule', 'task', 'task_history', 'template'],
+          'schedule', 'task', 'task_history', 'template', 'trust_event'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
     'dead_letters', 'schedules', 'task_info', 'tasks', 'templates']);
@@ -138,6 +138,7 @@ INSERT INTO fn VALUES
 ('configure_capability', 'capability text, lease interval DEFAULT NULL::interval, max_attempts integer DEFAULT NULL::integer, backoff text DEFAULT NULL::text, backoff_base interval DEFAULT NULL::interval, backoff_max interval DEFAULT NULL::interval, jitter real DEFAULT NULL::real, aging_interval interval DEFAULT NULL::interval, timeout interval DEFAULT NULL::interval, concurrency_limit integer DEFAULT NULL::integer, rate_limit integer DEFAULT NULL::integer, rate_period interval DEFAULT NULL::interval, min_trust numeric DEFAULT NULL::numeric, on_lost text DEFAULT NULL::text, keep_history boolean DEFAULT NULL::boolean, key_limit integer DEFAULT NULL::integer', 'ains.capability'),
 ('pause', 'capability text', 'void'),
 ('resume', 'capability text', 'void'),
+('adjust_trust', 'agent_id text, delta numeric, reason text', 'real'),
 ('sweep', '', '(leases_expired bigint, leases_of_dead_agents bigint, attempts_timed_out bigint, tasks_due bigint, tasks_expired bigint, agents_marked_dead bigint, partitions_dropped bigint)'),
 ('release_dead_agent_leases', '', 'bigint'),
 ('rescan', '', 'void'),
@@ -152,6 +153,8 @@ INSERT INTO fn VALUES
 INSERT INTO fn VALUES
 ('get_task', 'task_id bigint', 'ains.task_info', 's'),
 ('search_agents', 'capability text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], min_trust numeric DEFAULT 0, sort_by text DEFAULT ''trust_score''::text, max_rows integer DEFAULT 10, skip integer DEFAULT 0', 'SETOF (agent_id text, display_name text, agent_status ains.agent_status, trust_score real, capability text, price numeric, currency text, latency_p99_ms integer, tags text[])', 's'),
+('trust_history', 'agent_id text', 'SETOF (happened_at timestamp with time zone, event text, task_id bigint, delta real, trust_score real, reason text, adjusted_by regrole)', 's'),
+('leaderboard', 'min_tasks integer DEFAULT 1', 'SETOF (agent_id text, display_name text, trust_score real, trust_level text, tasks_completed bigint, tasks_failed bigint, tasks_lost bigint, success_rate double precision, avg_duration interval)', 's'),
 ('agent_stats', '', 'SETOF (agent_type text, total bigint, available bigint, busy bigint, idle bigint, processing bigint, draining bigint, inactive bigint, dead bigint)', 's'),
 ('queue_stats', '', 'SETOF (capability text, paused boolean, blocked bigint, scheduled bigint, pending bigint, active bigint, oldest_pending interval, agents_available bigint)', 's'),
 ('explain_task', 'task_id bigint', 'SETOF (reason text, detail text)', 's'),
@@ -213,6 +216,8 @@ SELECT ok(col_description(a.attrelid, a.attnum) IS NOT NULL, format('%s.%s has a
         ('agent', 'owner'), ('agent', 'incarnation'), ('agent', 'wanted'), ('agent', 'health'),
         ('agent', 'dead_since'), ('agent', 'agent_status'), ('agent', 'last_seen_at'),
         ('agent', 'heartbeat_timeout'), ('agent', 'trust_score'),
+        ('agent', 'tasks_completed'), ('agent', 'tasks_failed'), ('agent', 'tasks_lost'),
+        ('agent', 'avg_duration'), ('agent', 'trust_until'), ('trust_event', 'delta'),
         ('agent_capability', 'input_schema'), ('agent_capability', 'output_schema'),
         ('agent_capability', 'pricing_model'), ('agent_capability', 'price'),
         ('agent_capability', 'latency_p99_ms'), ('agent_capability', 'availability_percent'),

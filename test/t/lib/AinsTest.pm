@@ -172,9 +172,11 @@ sub calls_that_read
 		explain_task => "SELECT count(*) > 0 FROM ains.explain_task($waiting)",
 		get_task => "SELECT status FROM ains.get_task($waiting)",
 		health => 'SELECT ains.health() IS NOT NULL',
+		leaderboard => 'SELECT count(*) FROM ains.leaderboard()',
 		metrics => "SELECT ains.metrics() <> ''",
 		queue_stats => "SELECT pending FROM ains.queue_stats() WHERE capability = 'work'",
-		search_agents => 'SELECT count(*) FROM ains.search_agents()');
+		search_agents => 'SELECT count(*) FROM ains.search_agents()',
+		trust_history => "SELECT count(*) FROM ains.trust_history('a')");
 }
 
 sub calls_that_write
@@ -182,6 +184,7 @@ sub calls_that_write
 	my ($waiting, $held, $token) = @_;
 
 	return (
+		adjust_trust => "SELECT ains.adjust_trust('a', 0, 'x')",
 		attach_agent => "SELECT ains.attach_agent('a')",
 		cancel => "SELECT ains.cancel($waiting)",
 		checkpoint => "SELECT ains.checkpoint($held, $token, '1')",
