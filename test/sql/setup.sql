@@ -9,14 +9,17 @@ SELECT extname, extversion, n.nspname, extrelocatable
   FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace WHERE extname = 'ains';
 
 -- everything there is: names, arguments and results are promised
-\x on
-SELECT p.proname AS name, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result
+\pset format unaligned
+\pset tuples_only on
+SELECT format(E'%s(%s)\n    %s', p.proname, replace(pg_get_function_arguments(p.oid), ', ', E',\n        '),
+              replace(pg_get_function_result(p.oid), ', ', E',\n        '))
   FROM pg_proc p WHERE pronamespace = 'ains'::regnamespace ORDER BY p.proname::text COLLATE "C";
-\x off
 SELECT c.relname AS relation, c.relkind
   FROM pg_class c
  WHERE c.relnamespace = 'ains'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
  ORDER BY c.relname::text COLLATE "C";
+\pset tuples_only off
+\pset format aligned
 
 -- and nothing that PUBLIC may use
 SELECT count(*) AS for_public FROM pg_proc p

@@ -83,10 +83,14 @@ SELECT r AS role, c.relname FROM unnest('{regress_producer,regress_agent,regress
  WHERE c.relnamespace = 'ains'::regnamespace AND c.relkind = 'v' AND has_table_privilege(r, c.oid, 'INSERT, UPDATE, DELETE');
 
 -- the function x role table
+\pset format unaligned
+\pset footer off
 SELECT p.proname AS function, has_function_privilege('regress_producer', p.oid, 'EXECUTE') AS producer, has_function_privilege('regress_agent', p.oid, 'EXECUTE') AS agent,
        has_function_privilege('regress_monitor', p.oid, 'EXECUTE') AS monitor, has_function_privilege('regress_admin', p.oid, 'EXECUTE') AS admin,
        has_function_privilege('regress_nobody', p.oid, 'EXECUTE') AS nobody
   FROM pg_proc p WHERE p.pronamespace = 'ains'::regnamespace ORDER BY p.proname::text COLLATE "C";
+\pset footer on
+\pset format aligned
 
 -- get_task
 CALL t.refused($$SELECT ains.get_task(NULL)$$);
