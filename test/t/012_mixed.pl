@@ -447,11 +447,16 @@ sub settle
 	$s->query("SELECT ains.resume('$_')") for @{ $load->{work} };
 	eventually($s, $miscounted, '', "$name: the roster knows who holds how many");
 	is($s->query($misled), '', "$name: who waits for whom");
-	# they would come out of turn, one after the other
-	my $blocked = $s->query("SELECT count(ains.cancel(task_id)) $all AND status = 'BLOCKED'
+	# they would come out of turn, one after the other; the sweeper may be faster
+	# with one that expires
+	my $blocked = $s->query("SELECT array_agg(task_id) $all AND status = 'BLOCKED'
 		AND NOT EXISTS (SELECT FROM ains.dependency e JOIN ains.task d ON d.task_id = e.depends_on
 			WHERE e.task_id = task.task_id AND d.status = 'BLOCKED')");
-	note("$name: $blocked tasks were the first to be blocked");
+	$s->query("DO \$\$ DECLARE task_id bigint; BEGIN
+		FOREACH task_id IN ARRAY coalesce(nullif('$blocked', ''), '{}')::bigint[] LOOP
+			BEGIN PERFORM ains.cancel(task_id); EXCEPTION WHEN SQLSTATE 'NS006' THEN END;
+		END LOOP; END \$\$");
+	note("$name: the first to be blocked were $blocked");
 	is($s->query("SELECT count(*) FROM ains.dependency"), '0', "$name: nobody waits for what has ended");
 	# leases run out; what waits for its time is due; then nothing moves by itself
 	eventually($s, "SELECT count(*) $all AND (status <> 'PENDING' OR attempt = 0 AND expires_at < clock_timestamp())", '0',
