@@ -25,6 +25,7 @@
 #include "soft/pulse.h"
 #include "soft/ready.h"
 #include "soft/roster.h"
+#include "soft/types.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
 #include "store/report_store.h"
@@ -47,6 +48,13 @@ typedef struct MetricFamily
 	bool		on_standby;		/* comes from tables alone */
 } MetricFamily;
 
+/* Agents of a type, by status. */
+typedef struct TypeCount
+{
+	const char *name;
+	int32		agents[AGENT_DEAD + 1];
+} TypeCount;
+
 struct Walk
 {
 	Call	   *call;
@@ -56,8 +64,8 @@ struct Walk
 	CapabilityCounts *counts;	/* by capability */
 	int			count;
 	bool		live_known;
-	AgentTally *agents;
-	int			agent_count;
+	TypeCount	types[AGENT_TYPES]; /* by name, those that have agents */
+	int			type_count;
 	ScheduleTally schedules;
 };
 
@@ -163,27 +171,23 @@ oldest_pending(Walk *walk, int which)
 static void
 agents(Walk *walk, int which)
 {
-	for (int i = 0; i < walk->agent_count; i++)
-		put(walk, walk->family->name, walk->agents[i].count,
-			"agent_type", walk->agents[i].agent_type, "status", walk->agents[i].status);
+	for (int i = 0; i < walk->type_count; i++)
+		for (int status = 0; status <= AGENT_DEAD; status++)
+			if (walk->types[i].agents[status] > 0)
+				put(walk, walk->family->name, walk->types[i].agents[status],
+					"agent_type", walk->types[i].name, "status", agent_status_name(status));
 }
 
 /* As the view active_agents has it; 0 for a type that has only others. */
 static void
 active_agents(Walk *walk, int which)
 {
-	int			i = 0;
-
-	while (i < walk->agent_count)
+	for (int i = 0; i < walk->type_count; i++)
 	{
-		const char *type = walk->agents[i].agent_type;
-		int64		active = 0;
+		const int32 *of = walk->types[i].agents;
 
-		for (; i < walk->agent_count && strcmp(walk->agents[i].agent_type, type) == 0; i++)
-			if (strcmp(walk->agents[i].status, agent_status_name(AGENT_INACTIVE)) != 0 &&
-				strcmp(walk->agents[i].status, agent_status_name(AGENT_DEAD)) != 0)
-				active += walk->agents[i].count;
-		put(walk, walk->family->name, active, "agent_type", type, NULL, NULL);
+		put(walk, walk->family->name, of[AGENT_AVAILABLE] + of[AGENT_BUSY] + of[AGENT_DRAINING],
+			"agent_type", walk->types[i].name, NULL, NULL);
 	}
 }
 
@@ -350,9 +354,10 @@ static const MetricFamily families[] = {
 	{"ains_oldest_pending_seconds", "gauge",
 		"How long the PENDING task that was due first has been due; 0: there is none.",
 	oldest_pending},
-	{"ains_agents", "gauge", "Registered agents by status.", agents, 0, true},
+	{"ains_agents", "gauge", "Agents by status; memory may have forgotten INACTIVE and DEAD ones.",
+	agents},
 	{"ains_agents_active", "gauge", "Agents that are alive: AVAILABLE, BUSY or DRAINING.",
-	active_agents, 0, true},
+	active_agents},
 	{"ains_agents_died_total", "counter", "Agents that were marked dead.",
 	reported, JOURNAL_AGENT_DIED},
 	{"ains_roster_slots", "gauge", "Agents of all databases that shared memory has room for.",
@@ -405,6 +410,34 @@ compare_counts(const void *a, const void *b)
 				  ((const CapabilityCounts *) b)->capability);
 }
 
+static int
+compare_types(const void *a, const void *b)
+{
+	return strcmp(((const TypeCount *) a)->name, ((const TypeCount *) b)->name);
+}
+
+static void
+count_agents(Walk *walk)
+{
+	TypeCount	counts[AGENT_TYPES] = {0};
+	AgentView	view;
+	int			position = 0;
+
+	while (roster_next(walk->call->db, &position, &view))
+	{
+		TypeCount  *type = &counts[view.facts.type];
+
+		if (type->name == NULL)
+			type->name = types_name(view.facts.type);
+		type->agents[policy_agent_status(view.facts.wanted, view.facts.health,
+										 view.facts.dead)]++;
+	}
+	for (int i = 0; i < AGENT_TYPES; i++)
+		if (counts[i].name != NULL)
+			walk->types[walk->type_count++] = counts[i];
+	qsort(walk->types, walk->type_count, sizeof(TypeCount), compare_types);
+}
+
 void
 metrics_walk(Call *call, const MetricSink *sink)
 {
@@ -414,7 +447,7 @@ metrics_walk(Call *call, const MetricSink *sink)
 	walk.counts = counters_read(call->db, &walk.count);
 	qsort(walk.counts, walk.count, sizeof(CapabilityCounts), compare_counts);
 	walk.live_known = counters_live_known(call->db);
-	walk.agents = report_store_agents(&walk.agent_count);
+	count_agents(&walk);
 	report_store_schedules(call->now.wall - SCHEDULE_PATIENCE, &walk.schedules);
 	for (int i = 0; i < lengthof(families); i++)
 	{

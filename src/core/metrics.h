@@ -37,8 +37,8 @@ typedef struct MetricSink
 
 /*
  * Hands all families and their samples to the sink, in an order that does not
- * change. Reads shared memory, the rows of agents and schedules, and of tasks
- * those of the ready index that queue_stats() reads. On a standby there are no
+ * change. Reads shared memory, the rows of schedules, and of tasks those of the
+ * ready index that queue_stats() reads. On a standby there are no
  * samples of what only the primary's memory knows.
  */
 extern void metrics_walk(Call *call, const MetricSink *sink);

@@ -15,6 +15,7 @@
 #include "soft/lanes.h"
 #include "soft/pulse.h"
 #include "soft/roster.h"
+#include "soft/types.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
 
@@ -44,6 +45,7 @@ request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
 	RequestAddinShmemSpace(roster_size());
+	RequestAddinShmemSpace(types_size());
 	RequestAddinShmemSpace(lanes_size());
 	RequestAddinShmemSpace(counters_size());
 	RequestAddinShmemSpace(pulse_size());
@@ -83,6 +85,7 @@ startup(void)
 		}
 	}
 	roster_shmem_init();
+	types_shmem_init();
 	lanes_shmem_init();
 	counters_shmem_init();
 	pulse_shmem_init();

@@ -237,31 +237,6 @@ report_store_position(int64 task_id)
 	return position;
 }
 
-/* How many agents there are of each type and status. */
-AgentTally *
-report_store_agents(int *count)
-{
-	static SavedQuery tally = {
-		"SELECT agent_type, agent_status::text, count(*) FROM ains.agent"
-		" GROUP BY agent_type, agent_status ORDER BY agent_type COLLATE \"C\", agent_status",
-	0, {0}, .scans = true};
-	QueryCall	q;
-	AgentTally *tallies;
-
-	query_begin(&q, &tally);
-	query_run(&q);
-	*count = q.count;
-	tallies = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(AgentTally));
-	for (int i = 0; i < *count; i++)
-	{
-		tallies[i].agent_type = query_text_copy(&q, i, 1);
-		tallies[i].status = query_text_copy(&q, i, 2);
-		tallies[i].count = query_int64(&q, i, 3);
-	}
-	query_end(&q);
-	return tallies;
-}
-
 /* How many schedules there are; overdue: those that were due before `since`. */
 void
 report_store_schedules(TimestampTz since, ScheduleTally *tally)

@@ -41,14 +41,6 @@ typedef struct AgentSearch
 	int32		skip;
 } AgentSearch;
 
-/* Agents of a type and status. */
-typedef struct AgentTally
-{
-	char	   *agent_type;
-	char	   *status;
-	int64		count;
-} AgentTally;
-
 /* Schedules; those that fail and those that are overdue are active ones. */
 typedef struct ScheduleTally
 {
@@ -67,7 +59,6 @@ extern void report_store_search_agents(const AgentSearch *search, Tuplestorestat
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
 extern int64 report_store_position(int64 task_id);
-extern AgentTally *report_store_agents(int *count);
 extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);
 extern int64 report_store_shelf_count(void);
 

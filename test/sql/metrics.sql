@@ -96,6 +96,7 @@ SELECT replace(line, U&'\2028', '<2028>') AS line FROM regexp_split_to_table(ain
 SELECT labels ->> 'capability' = E'say "hi" \\n \\\\ {x="1"} \u2028 \u20ac' AS same, value FROM ains.metric_samples() WHERE name = 'ains_tasks_created_total' AND labels ->> 'capability' ~ 'say';
 -- a real line feed, which no function lets in
 UPDATE ains.agent SET agent_type = E'two\nlines' WHERE agent_id = 'b';
+SELECT tasks_due FROM ains.sweep();
 SELECT line FROM regexp_split_to_table(ains.metrics(), E'\n') line WHERE line ~ 'two';
 
 -- who may
