@@ -163,23 +163,40 @@ check_oldest_pending(Call *call, HealthCheck *check)
 {
 	int			count;
 	CapabilityCounts *counts = counters_read(call->db, &count);
+	bool		known = counters_live_known(call->db);
 	int64		oldest = 0;
 	const char *of = NULL;
 
 	for (int i = 0; i < count; i++)
 	{
-		const CapabilityRow *capability = capability_find(call, counts[i].capability);
+		const CapabilityRow *capability;
 		int64		age;
 
-		/* somebody means them to wait */
+		if (counts[i].capability[0] == '\0')
+		{
+			say(check, IS_DEGRADED,
+				psprintf("There are more capabilities than the %d that shared memory counts.",
+						 ains_max_capabilities),
+				"Increase ains.max_capabilities and restart the server; until then see oldest_pending in ains.queue_stats().");
+			return;
+		}
+		if (!known || counts[i].live[TASK_PENDING] <= 0)
+			continue;
+		capability = capability_find(call, counts[i].capability);
+		/* paused: somebody means them to wait */
 		if (capability == NULL || capability->paused)
 			continue;
-		age = stats_waiting_for(call, &counts[i]);
-		if (of == NULL || age > oldest)
+		age = stats_waiting_for(call, capability);
+		if (age > oldest)
 		{
 			oldest = age;
 			of = counts[i].capability;
 		}
+	}
+	if (!known)
+	{
+		say(check, IS_HEALTHY, pstrdup("The next sweep counts the tasks."), NULL);
+		return;
 	}
 	if (oldest <= LONG_PENDING)
 		say(check, IS_HEALTHY, psprintf("The oldest task has been due for %s.", length_text(oldest)),

@@ -163,9 +163,18 @@ static void
 oldest_pending(Walk *walk, int which)
 {
 	for (int i = 0; i < walk->count && walk->live_known; i++)
-		put(walk, walk->family->name,
-			(double) stats_waiting_for(walk->call, &walk->counts[i]) / USECS_PER_SEC,
-			"capability", walk->counts[i].capability, NULL, NULL);
+	{
+		const char *name = walk->counts[i].capability;
+		const CapabilityRow *capability = NULL;
+		int64		age = 0;
+
+		if (walk->counts[i].live[TASK_PENDING] > 0)
+			capability = capability_find(walk->call, name);
+		if (capability != NULL)
+			age = stats_waiting_for(walk->call, capability);
+		put(walk, walk->family->name, (double) age / USECS_PER_SEC, "capability", name,
+			NULL, NULL);
+	}
 }
 
 static void

@@ -10,7 +10,6 @@
 #include "utils/snapmgr.h"
 
 #include "clock.h"
-#include "core/capability.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -65,18 +64,14 @@ stats_oldest_pending(Call *call, int32 lane_id, int64 aging_interval, bool *isnu
 									   isnull);
 }
 
-/* The same in microseconds, of a capability with these counts; 0: there is none. */
+/* The same in microseconds; 0: there is none. */
 int64
-stats_waiting_for(Call *call, const CapabilityCounts *counts)
+stats_waiting_for(Call *call, const CapabilityRow *capability)
 {
-	const CapabilityRow *capability;
 	bool		isnull;
-	Datum		age;
+	Datum		age = stats_oldest_pending(call, capability->lane_id,
+										   capability->aging_interval, &isnull);
 
-	if (counts->live[TASK_PENDING] <= 0 ||
-		(capability = capability_find(call, counts->capability)) == NULL)
-		return 0;
-	age = stats_oldest_pending(call, capability->lane_id, capability->aging_interval, &isnull);
 	if (isnull)
 		return 0;
 	/* below 0: the clock was set back */

@@ -68,6 +68,8 @@ $s->query("SELECT ains.enqueue('many' || n) FROM generate_series(1, 10) n");
 judged($s, 'more capabilities than counters');
 is(sample($s, 'ains_tasks_created_total', '{"capability": ""}'), '9', 'they share a name that is empty');
 is($s->query("SELECT count(*) FROM ains.metric_samples() WHERE name = 'ains_tasks'"), '0', 'what is not known has no sample');
+is($s->query("SELECT status, detail FROM ains.check_health() WHERE check_name = 'oldest_pending'"),
+	'degraded|There are more capabilities than the 4 that shared memory counts.', 'and health() says so');
 
 # ----------------------------------------------------------------------
 # What pg_stat_activity shows
