@@ -80,17 +80,28 @@ ensure_packages()
 
 	# Debian's server package creates and starts a cluster for the system.
 	# Nobody asked us for one, so a drop-in file says no while we install.
+	# Its prometheus, of which we want promtool, would be started by systemd:
+	# masked for as long, it is not, and disabled, it is not at the next boot.
 	"${root[@]}" bash -euo pipefail -s -- "${missing[@]}" <<-'EOS'
 		exec 9>/run/lock/ains-packages && flock 9	# two runs at once take turns
 		dropin=/etc/postgresql-common/createcluster.d/ains-$$.conf
 		log=$(mktemp)
+		masked=no
 		tidy() {
 			rm -f "$dropin" "$log"
+			[[ $masked == no ]] || {
+				systemctl --quiet --runtime unmask prometheus.service
+				systemctl --quiet disable prometheus.service
+			} || true
 			rmdir -p --ignore-fail-on-non-empty "${dropin%/*}" 2>/dev/null || true
 		}
 		trap tidy EXIT
 		mkdir -p "${dropin%/*}"
 		echo 'create_main_cluster = false' >"$dropin"
+		if [[ " $* " == *' prometheus '* && -d /run/systemd/system ]]; then
+			systemctl --quiet --runtime mask prometheus.service
+			masked=yes
+		fi
 		export DEBIAN_FRONTEND=noninteractive
 		{
 			apt-get -qq update

@@ -59,6 +59,9 @@ GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, 
 GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
     TO ains_monitor;
 
+GRANT EXECUTE ON ROUTINE ains.metrics, ains.metric_samples, ains.health, ains.check_health
+    TO ains_monitor;
+
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
     ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules,

@@ -14,6 +14,7 @@
 
 #include "guc.h"
 #include "soft/effects.h"
+#include "soft/journal.h"
 #include "soft/shmem.h"
 #include "worker/ddl.h"
 #include "worker/launcher.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 		return;
 	shmem_init();
 	effects_init();
+	journal_init();
 	ddl_init();
 	launcher_init();
 }

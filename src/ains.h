@@ -90,6 +90,7 @@ typedef struct AgentFacts
 	bool		dead;
 	int64		heartbeat_timeout;	/* -1: the setting */
 	int32		max_active_tasks;	/* 0: no limit */
+	int16		type;			/* see soft/types.h */
 	uint64		version;		/* of what this transaction writes; 0: as read */
 } AgentFacts;
 

@@ -13,6 +13,7 @@
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 
@@ -85,6 +86,13 @@ compat_wait_event(const char *name, uint32 *cache)
 	return PG_WAIT_EXTENSION;
 #endif
 }
+
+/* Backends by their place in the list of pg_stat_activity; 16 renamed it. */
+#if PG_VERSION_NUM >= 160000
+#define compat_backend_at(place)	pgstat_get_local_beentry_by_index(place)
+#else
+#define compat_backend_at(place)	pgstat_fetch_stat_local_beentry(place)
+#endif
 
 /* Ownership checks of all kinds of objects became one in 16 (afbfc0298). */
 #if PG_VERSION_NUM >= 160000

@@ -21,6 +21,7 @@
 #include "policy.h"
 #include "soft/effects.h"
 #include "soft/token.h"
+#include "soft/types.h"
 #include "store/task_store.h"
 
 static AgentStatus
@@ -205,7 +206,8 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 {
 	AgentFacts	facts = {.wanted = WANTED_ACCEPTING, .health = HEALTH_ACTIVE,
 		.heartbeat_timeout = agent->heartbeat_timeout,
-		.max_active_tasks = agent->max_active_tasks, .owner = call->role};
+		.max_active_tasks = agent->max_active_tasks, .owner = call->role,
+	.type = types_number(agent->agent_type)};
 	AgentFacts	old;
 	AgentView	known;
 	bool		is_new = !roster_find(call->db, agent->agent_id, &known);
@@ -476,7 +478,7 @@ same_facts(const AgentFacts *a, const AgentFacts *b)
 	return a->incarnation == b->incarnation && a->owner == b->owner &&
 		a->wanted == b->wanted && a->health == b->health && a->dead == b->dead &&
 		a->heartbeat_timeout == b->heartbeat_timeout &&
-		a->max_active_tasks == b->max_active_tasks;
+		a->max_active_tasks == b->max_active_tasks && a->type == b->type;
 }
 
 /*

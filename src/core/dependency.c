@@ -40,6 +40,7 @@
 #include "policy.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "soft/journal.h"
 #include "store/dependency_store.h"
 #include "store/history_store.h"
 #include "store/report_store.h"
@@ -227,6 +228,8 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 	dependency_store_remove(task->task_id);
 	effect_finished(call->db, task->task_id);
 	counters_note(call->db, task->capability, COUNT_FAILED, TASK_BLOCKED, TASK_FAILED, 0);
+	journal_dead_letter(call->db, task->task_id, task->capability, task->attempt,
+						"dependency_failed");
 	if (task->awaited)
 		add_failure(failures, task->task_id);
 }

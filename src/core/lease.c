@@ -23,6 +23,7 @@
 #include "errors.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "soft/journal.h"
 #include "store/history_store.h"
 #include "store/hot_store.h"
 
@@ -385,9 +386,24 @@ events_of(AttemptEnd end, TaskStatus status)
 	if (end == END_RELEASED && waits)
 		return COUNT_RELEASED;
 	if (end != END_FAILED && end != END_REFUSED && end != END_RELEASED)
-		events = COUNT_LEASE_LOST;
+		events = COUNT_LEASE_LOST | (end == END_TIMED_OUT ? COUNT_TIMED_OUT : 0);
 	return events | (waits ? COUNT_RETRIED :
 					 status == TASK_CANCELLED ? COUNT_CANCELLED : COUNT_FAILED);
+}
+
+/* Tells the log of a lease that was taken back, and of a task that failed for good. */
+static void
+report_end(Call *call, const TaskRow *task, const Verdict *verdict, int events)
+{
+	if (events & COUNT_LEASE_LOST)
+		journal_note(call->db, JOURNAL_LEASE_TAKEN_BACK,
+					 psprintf("\"task_id\": " INT64_FORMAT ", \"capability\": %s, \"agent_id\": %s, \"attempt\": %d, \"reason\": \"%s\", \"next_status\": \"%s\"",
+							  task->task_id, journal_text(task->capability),
+							  journal_text(task->agent_id), task->attempt,
+							  verdict->outcome, task_status_name(verdict->status)));
+	if (events & COUNT_FAILED)
+		journal_dead_letter(call->db, task->task_id, task->capability, task->attempt,
+							verdict->outcome);
 }
 
 /*
@@ -406,6 +422,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	TrustDelta	trust;
 	Verdict		verdict;
 	int32		attempt;
+	int			events;
 
 	if (task->max_attempts > 0)
 		policy.max_attempts = task->max_attempts;
@@ -423,8 +440,9 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	/* its trust is kept in the roster */
 	(void) agent_find(call, task->agent_id, &agent);
 	effect_held(call->db, task->agent_id, 0, task->task_id, -1, &trust);
-	counters_note(call->db, task->capability, events_of(end, verdict.status), TASK_ACTIVE,
-				  verdict.status, 0);
+	events = events_of(end, verdict.status);
+	counters_note(call->db, task->capability, events, TASK_ACTIVE, verdict.status, 0);
+	report_end(call, task, &verdict, events);
 
 	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
 	{

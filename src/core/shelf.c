@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -18,6 +19,7 @@
 #include "clock.h"
 #include "guc.h"
 #include "soft/effects.h"
+#include "soft/journal.h"
 #include "store/history_store.h"
 
 /* Shelves beyond today's. */
@@ -63,6 +65,19 @@ shelf_today(Call *call)
 
 	known_shelves(call, &first, &last);
 	return Max(Min(today, last), first);
+}
+
+/* How many days from today to the last shelf; false: there is none yet. */
+bool
+shelf_days_ahead(Call *call, int *ahead)
+{
+	DateADT		first;
+	DateADT		last;
+	DateADT		oldest;
+
+	history_store_shelves(&first, &last, &oldest);
+	*ahead = last - time_to_day(call->now.wall);
+	return last != NO_SHELF;
 }
 
 /*
@@ -163,8 +178,15 @@ shelf_maintain(Call *call, int64 *dropped)
 	if (oldest >= time_to_day(cutoff) || oldest >= today - 1 || IsTransactionBlock() ||
 		!history_store_shelf_is_older(oldest, cutoff))
 		return false;
+	/* a backend shows its user's statement */
+	if (IsBackgroundWorker)
+		pgstat_report_activity(STATE_RUNNING, psprintf("ains: dropping %s",
+													   history_store_shelf_name(oldest)));
 	if (!try_drop(oldest))
 		return false;
+	journal_note(call->db, JOURNAL_PARTITION_DROPPED,
+				 psprintf("\"partition\": \"%s\", \"reason\": \"retention\"",
+						  history_store_shelf_name(oldest)));
 	(*dropped)++;
 	if (first <= oldest)
 		effect_shelves(call->db, oldest + 1, last);

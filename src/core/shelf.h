@@ -11,6 +11,7 @@
 #include "utils/date.h"
 
 extern DateADT shelf_today(Call *call);
+extern bool shelf_days_ahead(Call *call, int *ahead);
 extern bool shelf_maintain(Call *call, int64 *dropped);
 
 #endif							/* AINS_SHELF_H */

@@ -13,6 +13,8 @@
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
+#include "soft/effects.h"
+#include "soft/ready.h"
 #include "store/report_store.h"
 
 /* Of a sweeper's time so much goes into counting, at most: one part in this many. */
@@ -47,6 +49,35 @@ compare_capabilities(const void *a, const void *b)
 	return strcmp(((const LiveTasks *) a)->capability, ((const LiveTasks *) b)->capability);
 }
 
+/*
+ * For how long the task of the lane that was due first has been due, an
+ * interval in the current context, as far as the first 1,000 tell; *isnull:
+ * there is none. Reads the ready index from where the ready set begins.
+ */
+Datum
+stats_oldest_pending(Call *call, int32 lane_id, int64 aging_interval, bool *isnull)
+{
+	/* the ready set does not know what this transaction has made ready itself */
+	int64		from_rank = effects_any() ? PG_INT64_MIN : ready_floor(call->db, lane_id).rank;
+
+	return report_store_oldest_pending(lane_id, aging_interval, from_rank, call->now.wall,
+									   isnull);
+}
+
+/* The same in microseconds; 0: there is none. */
+int64
+stats_waiting_for(Call *call, const CapabilityRow *capability)
+{
+	bool		isnull;
+	Datum		age = stats_oldest_pending(call, capability->lane_id,
+										   capability->aging_interval, &isnull);
+
+	if (isnull)
+		return 0;
+	/* below 0: the clock was set back */
+	return Max(DatumGetIntervalP(age)->day * USECS_PER_DAY + DatumGetIntervalP(age)->time, 0);
+}
+
 /* Appends the rows of queue_stats() to a tuplestore. */
 void
 stats_queues(Call *call, Tuplestorestate *store, TupleDesc desc)
@@ -74,7 +105,8 @@ stats_queues(Call *call, Tuplestorestate *store, TupleDesc desc)
 			values[2 + j] = Int64GetDatum(live != NULL ? Max(live->live[j], 0) : 0);
 		nulls[6] = live == NULL || live->live[TASK_PENDING] <= 0;
 		if (!nulls[6])
-			values[6] = report_store_oldest_pending(&queues[i], call->now.wall, &nulls[6]);
+			values[6] = stats_oldest_pending(call, queues[i].lane_id, queues[i].aging_interval,
+											 &nulls[6]);
 		values[7] = Int64GetDatum(queues[i].agents_available);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}

@@ -20,6 +20,8 @@
 #include "policy.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "soft/journal.h"
+#include "soft/pulse.h"
 #include "soft/token.h"
 #include "soft/waiters.h"
 #include "store/agent_store.h"
@@ -107,6 +109,18 @@ take_back_orphans(Call *call, SweepCounts *counts)
 /* Where in the roster the burial of the dead goes on in this pass. */
 static int	bury_from = 0;
 
+static void
+report_death(Call *call, const AgentView *agent)
+{
+	int64		silent = call->now.mono - agent->beats.alive_mono;
+
+	pulse_observe(call->db, PULSE_DEADLINE_LAG, silent - roster_timeout(&agent->facts));
+	journal_note(call->db, JOURNAL_AGENT_DIED,
+				 psprintf("\"agent_id\": %s, \"reason\": \"silent\", \"silent_seconds\": %.3f, \"leases\": %d",
+						  journal_text(agent->agent_id), (double) silent / USECS_PER_SEC,
+						  Max(agent->beats.active_tasks, 0)));
+}
+
 /*
  * Marks agents dead that are silent for too long, and takes their leases back;
  * about a batch of both together.
@@ -131,6 +145,7 @@ bury_dead_agents(Call *call, SweepCounts *counts)
 		{
 			if (!agent_mark_dead(call, &view))
 				continue;
+			report_death(call, &view);
 			counts->agents_marked_dead++;
 			done++;
 		}
@@ -146,6 +161,13 @@ bury_dead_agents(Call *call, SweepCounts *counts)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return done >= AINS_SWEEP_BATCH;
+}
+
+/* Something that was due then is handled now. */
+static void
+note_lag(Call *call, TimestampTz due)
+{
+	pulse_observe(call->db, PULSE_DEADLINE_LAG, call->now.wall - due);
 }
 
 static void
@@ -173,6 +195,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 		wake_at = task->expires_at;
 	if (wake_at != 0 && wake_at <= call->now.wall)
 	{
+		note_lag(call, wake_at);
 		expire(call, task);
 		counts->tasks_expired++;
 		return;
@@ -182,6 +205,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 		status = TASK_PENDING;
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, TASK_PENDING, 0);
+		note_lag(call, task->run_at);
 		counts->tasks_due++;
 	}
 	else if (status == TASK_SCHEDULED)
@@ -202,6 +226,7 @@ handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
 
 	if (task->deadline != 0 && task->deadline <= call->now.wall)
 	{
+		note_lag(call, task->deadline);
 		(void) lease_end(call, task, END_TIMED_OUT, NULL, -1);
 		counts->attempts_timed_out++;
 		return;
@@ -213,19 +238,20 @@ handle_active(Call *call, const TaskRow *task, SweepCounts *counts)
 	known = agent_find(call, task->agent_id, &agent) && agent.in_roster;
 	renewable = known && !task->cancel_requested && !agent.facts.dead &&
 		agent.facts.incarnation == task->incarnation;
+	expires_at = task->lease_expires_at;
+	if (renewable)
+		expires_at = Max(expires_at, time_plus(call->now.wall, agent.beats.alive_mono +
+											   task->lease - call->now.mono));
 	if (policy_lease_is_stale(&call->now, task->lease_expires_at, task->lease, renewable,
 							  known ? agent.beats.alive_mono : 0))
 	{
+		note_lag(call, expires_at);
 		(void) lease_end(call, task, END_LEASE_EXPIRED, NULL, -1);
 		counts->leases_expired++;
 		return;
 	}
 
-	/* the last beat renewed it: write that down, once per lease length at most */
-	expires_at = task->lease_expires_at;
-	if (renewable)
-		expires_at = Max(expires_at, time_plus(call->now.wall, agent.beats.alive_mono +
-											   task->lease - call->now.mono));
+	/* write down that the last beat renewed it, once per lease length at most */
 	effect_wake_at(call->db, lease_store_renew(task->task_id, expires_at));
 }
 
@@ -320,6 +346,13 @@ const SweepStep sweep_steps[] = {
 };
 const int	sweep_step_count = lengthof(sweep_steps);
 
+/* A sweep that is later than this, in microseconds, counts as late. */
+int64
+sweep_patience(void)
+{
+	return ains_heartbeat_timeout * USECS_PER_SEC / 3;
+}
+
 /*
  * A pass begins. If the sweeper is later than it meant to be by a third of the heartbeat
  * timeout, or the wall clock was stepped by that, the machine stood still or
@@ -328,10 +361,18 @@ const int	sweep_step_count = lengthof(sweep_steps);
 static void
 begin_pass(Call *call)
 {
+	int64		late;
+
 	bury_from = 0;
 	auditing = audit_affordable(call);
-	if (db_note_pass(call->db, &call->now) > ains_heartbeat_timeout * USECS_PER_SEC / 3)
+	late = db_note_pass(call->db, &call->now);
+	if (late > sweep_patience())
+	{
 		roster_grace(call->db, &call->now);
+		journal_note(call->db, JOURNAL_SWEEPER_LATE,
+					 psprintf("\"reason\": \"late_or_clock_set\", \"late_seconds\": %.3f",
+							  (double) late / USECS_PER_SEC));
+	}
 }
 
 void
@@ -344,6 +385,8 @@ sweep_pass(Call *call, SweepCounts *counts)
 		while (sweep_steps[i].run(call, counts))
 			CHECK_FOR_INTERRUPTS();
 	db_plan_pass_by_hand(call->db, &call->now, ains_audit_interval * USECS_PER_SEC);
+	pulse_count(call->db, PULSE_SWEEPS);
+	pulse_observe(call->db, PULSE_SWEEP_DURATION, clock_read().mono - call->now.mono);
 	/* what was left, because somebody had it locked, is the sweeper's again */
 	db_wake_now(call->db);
 }

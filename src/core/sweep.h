@@ -41,6 +41,8 @@ extern void sweep_pass(Call *call, SweepCounts *counts);
 extern int64 sweep_dead_agents(Call *call);
 /* When the next step will have something to do, by the wall clock of `call`. */
 extern TimestampTz sweep_next(Call *call);
+/* When a sweep counts as late. */
+extern int64 sweep_patience(void);
 /* The sweeper's first words in each pass: grants grace if it is due. */
 extern void sweep_note_pass(Call *call);
 

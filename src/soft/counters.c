@@ -36,7 +36,7 @@ const int64 counters_bounds[COUNT_BUCKETS] = {
 
 const char *const counters_event_names[COUNT_EVENTS] = {
 	"enqueued", "claimed", "completed", "failed", "cancelled", "expired", "retried",
-	"released", "lease_lost", "put_back"
+	"released", "lease_lost", "put_back", "timed_out"
 };
 
 typedef enum HistogramKind
@@ -275,8 +275,9 @@ entry_of(DbState *db, const char *capability)
 	return last;
 }
 
-static int
-bucket_of(int64 delay)
+/* The place of a length of time, in microseconds, in a histogram. */
+int
+counters_bucket(int64 delay)
 {
 	int			bucket = 0;
 
@@ -329,7 +330,7 @@ counters_note(DbState *db, const char *capability, int events, TaskStatus from, 
 	if (histogram_of(events) != HISTOGRAM_NONE)
 	{
 		delta.sum = Max(delay, 0);	/* a clock may be set back */
-		delta.bucket = bucket_of(delta.sum);
+		delta.bucket = counters_bucket(delta.sum);
 	}
 	delta.counters = entry_of(db, capability);
 	if (delta_count == delta_room)

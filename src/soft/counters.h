@@ -41,7 +41,8 @@
 #define COUNT_RELEASED		(1 << 7)	/* a lease was given back unharmed */
 #define COUNT_LEASE_LOST	(1 << 8)	/* a lease was taken back */
 #define COUNT_PUT_BACK		(1 << 9)	/* an ended task was made live again, by retry */
-#define COUNT_EVENTS		10
+#define COUNT_TIMED_OUT		(1 << 10)	/* a lease was taken back since the attempt took too long */
+#define COUNT_EVENTS		11
 
 /* The status of a task that is not there: before it is enqueued or put back. */
 #define TASK_ABSENT			TASK_STATUS_COUNT
@@ -68,6 +69,8 @@ extern const char *const counters_event_names[COUNT_EVENTS];
 extern const char *const counters_histogram_names[COUNT_HISTOGRAMS];
 /* Upper bounds in microseconds, inclusive; the last one is PG_INT64_MAX. */
 extern const int64 counters_bounds[COUNT_BUCKETS];
+
+extern int	counters_bucket(int64 delay);
 
 extern Size counters_size(void);
 extern void counters_shmem_init(void);

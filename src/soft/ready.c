@@ -12,6 +12,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "soft/lanes.h"
+#include "soft/pulse.h"
 #include "store/lease_store.h"
 
 /* How long a claim waits for somebody else's refill of its lane. */
@@ -250,6 +251,7 @@ refill_lane(DbState *db, int32 lane_id, bool *any, ReadyKey *first)
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_refill, PointerGetDatum(&refill));
 	end_refill(0, PointerGetDatum(&refill));
+	pulse_count(db, PULSE_REFILLS);
 	*any = refill.any;
 	*first = refill.first;
 	return true;
@@ -442,6 +444,53 @@ ready_is_valid(DbState *db)
 	}
 	LWLockRelease(shmem_lock(LOCK_LANES));
 	return valid;
+}
+
+/* No committed ready task of the lane comes before this key, but what is being claimed. */
+ReadyKey
+ready_floor(DbState *db, int32 lane_id)
+{
+	ReadyKey	floor = READY_KEY_MIN;
+	Lane	   *lane;
+
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	lane = lane_find(db, lane_id);
+	if (lane != NULL)
+	{
+		LWLockAcquire(lane_lock(lane), LW_SHARED);
+		floor = lane->horizon;
+		if (lane->heap.count > 0 &&
+			ready_key_compare(heap_smallest(&lane->heap), floor) < 0)
+			floor = heap_smallest(&lane->heap);
+		LWLockRelease(lane_lock(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	return floor;
+}
+
+/* How many lanes of all databases have memory, and how many keys those of this one. */
+int
+ready_use(DbState *db, int64 *keys)
+{
+	int			used = 0;
+
+	*keys = 0;
+	LWLockAcquire(shmem_lock(LOCK_LANES), LW_SHARED);
+	for (int32 i = 0; i < ains_max_lanes; i++)
+	{
+		Lane	   *lane = lane_at(i);
+
+		if (lane->key.lane_id == 0)
+			continue;
+		used++;
+		if (lane->key.db_number != shmem_db_number(db))
+			continue;
+		LWLockAcquire(lane_lock(lane), LW_SHARED);
+		*keys += lane->heap.count;
+		LWLockRelease(lane_lock(lane));
+	}
+	LWLockRelease(shmem_lock(LOCK_LANES));
+	return used;
 }
 
 /* The lanes of a database that have memory, in the current context. */

@@ -58,5 +58,7 @@ extern int	ready_missing(DbState *db, int32 lane_id, ReadyKey *missing, int room
 						  int64 *read);
 extern void ready_reset(DbState *db);
 extern bool ready_is_valid(DbState *db);
+extern ReadyKey ready_floor(DbState *db, int32 lane_id);
+extern int	ready_use(DbState *db, int64 *keys);
 
 #endif							/* AINS_READY_H */

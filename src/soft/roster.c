@@ -289,6 +289,19 @@ roster_make_room(int wanted)
 	return room;
 }
 
+/* For how many more agents of all databases there is room; idle ones give way. */
+int32
+roster_room(void)
+{
+	int32		room = 0;
+
+	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
+	for (int32 i = 0; i < roster->size; i++)
+		room += roster->slots[i].db_number == NO_SLOT || is_idle(&roster->slots[i]);
+	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	return room;
+}
+
 /*
  * Adds an agent whose row was read, as if it had beaten now, unless it is
  * there already. False: the roster is full of agents in use.

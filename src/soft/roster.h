@@ -51,6 +51,7 @@ extern bool roster_beat(DbState *db, const char *agent_id, const AinsTime *now,
 extern bool roster_heartbeat(DbState *db, const char *agent_id, const AinsTime *now,
 							 const char *activity, AgentView *view);
 extern bool roster_make_room(int wanted);
+extern int32 roster_room(void);
 extern void roster_prepare_attach(void);
 extern bool roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 						int32 active_tasks, uint64 held_hash, const AinsTime *now);

@@ -13,7 +13,9 @@
 #include "guc.h"
 #include "soft/counters.h"
 #include "soft/lanes.h"
+#include "soft/pulse.h"
 #include "soft/roster.h"
+#include "soft/types.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
 
@@ -43,8 +45,10 @@ request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
 	RequestAddinShmemSpace(roster_size());
+	RequestAddinShmemSpace(types_size());
 	RequestAddinShmemSpace(lanes_size());
 	RequestAddinShmemSpace(counters_size());
+	RequestAddinShmemSpace(pulse_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
 	RequestNamedLWLockTranche("ains", LOCK_COUNT);
@@ -81,8 +85,10 @@ startup(void)
 		}
 	}
 	roster_shmem_init();
+	types_shmem_init();
 	lanes_shmem_init();
 	counters_shmem_init();
+	pulse_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
@@ -162,6 +168,7 @@ shmem_db(Oid database, Oid task_relid)
 		roster_forget_db(db - shared->dbs);
 		lanes_forget_db(db - shared->dbs);
 		counters_forget_db(db - shared->dbs);
+		pulse_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
 		pg_atomic_write_u64(&db->schedules_run, 0);
@@ -416,6 +423,24 @@ db_note_pass(DbState *db, const AinsTime *now)
 	db->clock_gap = gap;
 	SpinLockRelease(&db->mutex);
 	return late;
+}
+
+/*
+ * What becomes of the sweeps: whether a sweeper runs, and by how many
+ * microseconds the next sweep is overdue, below 0 if it is not yet due. False:
+ * none is planned, as there is no sweeper and nobody swept by hand.
+ */
+bool
+db_sweep_overdue(DbState *db, const AinsTime *now, bool *running, int64 *overdue)
+{
+	int64		planned;
+
+	SpinLockAcquire(&db->mutex);
+	*running = db->sweeper != NULL;
+	planned = db->pass_planned;
+	SpinLockRelease(&db->mutex);
+	*overdue = now->mono - planned;
+	return planned != 0;
 }
 
 /* The test clock was moved as if time had passed: no sweeper is late by that. */

@@ -99,6 +99,7 @@ extern void db_wake_all(void);
 extern void db_plan_pass(DbState *db, int64 nap);
 extern void db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual);
 extern int64 db_note_pass(DbState *db, const AinsTime *now);
+extern bool db_sweep_overdue(DbState *db, const AinsTime *now, bool *running, int64 *overdue);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 
 extern TimestampTz db_trust_since(DbState *db, TimestampTz now);

@@ -480,6 +480,22 @@ waiters_know_agent(DbState *db, const char *agent_id)
 	return found;
 }
 
+/* How many backends of the database sleep. */
+int
+waiters_count(DbState *db)
+{
+	int			db_number = shmem_db_number(db);
+	int			count = 0;
+
+	if (pg_atomic_read_u32(&waiters->count) == 0)
+		return 0;
+	LWLockAcquire(shmem_lock(LOCK_WAITERS), LW_SHARED);
+	for (int i = 0; i < MaxBackends; i++)
+		count += waiters->slots[i].db_number == db_number;
+	LWLockRelease(shmem_lock(LOCK_WAITERS));
+	return count;
+}
+
 static int
 compare_lanes(const void *a, const void *b)
 {

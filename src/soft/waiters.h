@@ -39,6 +39,7 @@ extern void waiters_wake_agent(DbState *db, const char *agent_id);
 extern void waiters_wake_db(DbState *db);
 
 extern bool waiters_know_agent(DbState *db, const char *agent_id);
+extern int	waiters_count(DbState *db);
 extern int32 *waiters_lanes(DbState *db, int *count);
 
 #endif							/* AINS_WAITERS_H */

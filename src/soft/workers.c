@@ -274,6 +274,18 @@ workers_running(Oid database)
 	return running;
 }
 
+/* Whether the launcher runs. */
+bool
+workers_have_launcher(void)
+{
+	bool		runs;
+
+	lock();
+	runs = workers->launcher != NULL;
+	unlock();
+	return runs;
+}
+
 static void
 launcher_ends(int code, Datum arg)
 {

@@ -47,6 +47,9 @@ extern void workers_hold(Oid database);
 extern int	workers_stop(Oid database, bool by_force);
 extern bool workers_running(Oid database);
 
+/* For health(). */
+extern bool workers_have_launcher(void);
+
 /* For the launcher. */
 #define WORKERS_MAX_REQUESTS	16
 

@@ -8,11 +8,13 @@
 
 #include "policy.h"
 #include "query.h"
+#include "soft/types.h"
 
 /* The columns of AgentFacts, in the order read_facts() reads them. */
 #define FACT_COLUMNS \
 	"a.agent_id, a.incarnation, a.owner::oid, a.wanted, a.health," \
-	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)"
+	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)," \
+	" a.agent_type"
 
 static void
 read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
@@ -25,6 +27,7 @@ read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
 	facts->dead = query_bool(q, row, 6);
 	facts->heartbeat_timeout = query_length(q, row, 7);
 	facts->max_active_tasks = query_int32(q, row, 8);
+	facts->type = types_number(query_text_copy(q, row, 9));
 	facts->version = 0;
 }
 
@@ -114,8 +117,8 @@ agent_store_all(bool leases, int *count)
 	rows = read_rows(&q, count);
 	for (int i = 0; i < *count; i++)
 	{
-		rows[i].held = query_int32(&q, i, 9);
-		rows[i].held_hash = (uint64) query_int64(&q, i, 10);
+		rows[i].held = query_int32(&q, i, 10);
+		rows[i].held_hash = (uint64) query_int64(&q, i, 11);
 	}
 	query_end(&q);
 	return rows;

@@ -103,26 +103,30 @@ report_store_queues(int *count)
  *
  * They are read only up to the rank from which on no task can be older than the
  * first: run_at >= rank + aging interval, since no priority is below 1 and a
- * retry only moves run_at on.
+ * retry only moves run_at on. They are read from a rank before which there is
+ * none, so that index entries of dead rows are not walked.
  */
 Datum
-report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull)
+report_store_oldest_pending(int32 lane_id, int64 aging_interval, int64 from_rank,
+							TimestampTz now, bool *isnull)
 {
 	static SavedQuery find = {
 		"SELECT $3 - min(run_at) FROM (SELECT t.run_at FROM ains.task t"
-		" WHERE t.lane_id = $1 AND t.status = 'PENDING' AND t.rank <="
+		" WHERE t.lane_id = $1 AND t.status = 'PENDING' AND t.rank >= $4 AND t.rank <="
 		"  (SELECT (extract(epoch FROM f.run_at - '2000-01-01 00:00:00+00'::timestamptz)"
 		"   * 1000000)::bigint - $2 FROM ains.task f"
-		"   WHERE f.lane_id = $1 AND f.status = 'PENDING' ORDER BY f.rank, f.task_id LIMIT 1)"
+		"   WHERE f.lane_id = $1 AND f.status = 'PENDING' AND f.rank >= $4"
+		"   ORDER BY f.rank, f.task_id LIMIT 1)"
 		" ORDER BY t.rank, t.task_id LIMIT 1000) ahead",
-	3, {INT4OID, INT8OID, TIMESTAMPTZOID}};
+	4, {INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
 	QueryCall	q;
 	Datum		age = (Datum) 0;
 
 	query_begin(&q, &find);
-	query_arg_int32(&q, queue->lane_id);
-	query_arg_int64(&q, queue->aging_interval);
+	query_arg_int32(&q, lane_id);
+	query_arg_int64(&q, aging_interval);
 	query_arg_time(&q, now);
+	query_arg_int64(&q, from_rank);
 	query_run(&q);
 	*isnull = query_isnull(&q, 0, 1);
 	if (!*isnull)
@@ -231,4 +235,43 @@ report_store_position(int64 task_id)
 	position = query_int64(&q, 0, 1);
 	query_end(&q);
 	return position;
+}
+
+/* How many schedules there are; overdue: those that were due before `since`. */
+void
+report_store_schedules(TimestampTz since, ScheduleTally *tally)
+{
+	static SavedQuery find = {
+		"SELECT count(*) FILTER (WHERE NOT paused), count(*) FILTER (WHERE paused),"
+		" count(*) FILTER (WHERE NOT paused AND last_error IS NOT NULL),"
+		" count(*) FILTER (WHERE NOT paused AND next_run < $1) FROM ains.schedule",
+	1, {TIMESTAMPTZOID}, .scans = true};
+	QueryCall	q;
+
+	query_begin(&q, &find);
+	query_arg_time(&q, since);
+	query_run(&q);
+	tally->active = query_int64(&q, 0, 1);
+	tally->paused = query_int64(&q, 0, 2);
+	tally->failing = query_int64(&q, 0, 3);
+	tally->overdue = query_int64(&q, 0, 4);
+	query_end(&q);
+}
+
+/* How many days of history there are. */
+int64
+report_store_shelf_count(void)
+{
+	static SavedQuery find = {
+		"SELECT count(*) FROM pg_inherits"
+		" WHERE inhparent = 'ains.task_history'::regclass AND NOT inhdetachpending",
+	0, {0}};
+	QueryCall	q;
+	int64		count;
+
+	query_begin(&q, &find);
+	query_run(&q);
+	count = query_int64(&q, 0, 1);
+	query_end(&q);
+	return count;
 }

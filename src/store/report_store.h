@@ -41,13 +41,25 @@ typedef struct AgentSearch
 	int32		skip;
 } AgentSearch;
 
+/* Schedules; those that fail and those that are overdue are active ones. */
+typedef struct ScheduleTally
+{
+	int64		active;
+	int64		paused;
+	int64		failing;
+	int64		overdue;
+} ScheduleTally;
+
 extern bool report_store_task(int64 task_id, TaskReport *report);
 extern LiveTasks *report_store_count_live(Snapshot snapshot, int *count);
 extern Queue *report_store_queues(int *count);
-extern Datum report_store_oldest_pending(const Queue *queue, TimestampTz now, bool *isnull);
+extern Datum report_store_oldest_pending(int32 lane_id, int64 aging_interval, int64 from_rank,
+										 TimestampTz now, bool *isnull);
 extern void report_store_search_agents(const AgentSearch *search, Tuplestorestate *store);
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
 extern int64 report_store_position(int64 task_id);
+extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);
+extern int64 report_store_shelf_count(void);
 
 #endif							/* AINS_REPORT_STORE_H */

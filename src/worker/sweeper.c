@@ -38,6 +38,7 @@
 #include "core/sweep.h"
 #include "guc.h"
 #include "query.h"
+#include "soft/pulse.h"
 #include "soft/ready.h"
 #include "soft/shmem.h"
 #include "soft/waiters.h"
@@ -77,8 +78,8 @@ typedef struct StepMemory
 static DbState *served;
 static Oid	served_relid;
 
-/* Where the pass that runs leaves what it did and when the next is due. */
-static SweepCounts pass_counts;
+/* Where passes leave what they did since the last nap, and when the next is due. */
+static SweepCounts counts_since_nap;
 static TimestampTz next_pass;
 
 static uint32 wait_event;
@@ -168,7 +169,7 @@ work(const SweepStep *step)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin(&call);
-	more = step->run(&call, &pass_counts);
+	more = step->run(&call, &counts_since_nap);
 	PopActiveSnapshot();
 	return more ? STEP_MORE : STEP_DONE;
 }
@@ -189,19 +190,39 @@ report_error(StepMemory *memory, int64 now)
 	FreeErrorData(error);
 }
 
+/*
+ * What pg_stat_activity shows: the step and, when there is more to do than a
+ * batch, how far the passes have come since the last nap.
+ */
+static void
+describe(const SweepStep *step, char *activity, Size size)
+{
+	const SweepCounts *c = &counts_since_nap;
+	int64		leases = c->leases_expired + c->leases_of_dead_agents + c->attempts_timed_out;
+	int64		tasks = c->tasks_due + c->tasks_expired;
+
+	if (leases + tasks + c->agents_marked_dead + c->partitions_dropped == 0)
+		snprintf(activity, size, "ains: %s", step->name);
+	else
+		snprintf(activity, size, "ains: %s; so far " INT64_FORMAT " leases taken back, "
+				 INT64_FORMAT " tasks due or expired, " INT64_FORMAT " agents dead, "
+				 INT64_FORMAT " days dropped", step->name, leases, tasks,
+				 c->agents_marked_dead, c->partitions_dropped);
+}
+
 /* Runs a step in a transaction of its own. Raises nothing but FATAL. */
 static StepResult
 run_step(const SweepStep *step, StepMemory *memory)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char		activity[64];
+	char		activity[192];
 	volatile StepResult result = STEP_FAILED;
 	int64		now = clock_read().mono;
 
 	if (now < memory->not_before)
 		return STEP_FAILED;
 
-	snprintf(activity, sizeof(activity), "ains: %s", step->name);
+	describe(step, activity, sizeof(activity));
 	debug_query_string = activity;
 	PG_TRY();
 	{
@@ -223,6 +244,8 @@ run_step(const SweepStep *step, StepMemory *memory)
 		AbortOutOfAnyTransaction();
 		FlushErrorState();
 		memory->not_before = now + ERROR_NAP;
+		if (served != NULL)
+			pulse_count(served, PULSE_STEP_FAILURES);
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
@@ -257,11 +280,11 @@ run_pass(StepMemory *memory)
 {
 	StepResult	worst;
 
-	memset(&pass_counts, 0, sizeof(pass_counts));
 	next_pass = PG_INT64_MAX;
 	worst = run_step(&first_step, memory++);
 	if (worst != STEP_DONE)
 		return worst;
+	pulse_pass_begins(served, clock_read().mono);
 	for (int i = 0; i <= sweep_step_count; i++)
 	{
 		const SweepStep *step = i < sweep_step_count ? &sweep_steps[i] : &last_step;
@@ -272,6 +295,7 @@ run_pass(StepMemory *memory)
 		if (worst >= STEP_OUTDATED)
 			break;
 	}
+	pulse_pass_ends(served, clock_read().mono);
 	return worst;
 }
 
@@ -359,6 +383,7 @@ nap(StepResult result)
 	length = nap_after(result);
 	if (length == 0)
 		return;
+	memset(&counts_since_nap, 0, sizeof(counts_since_nap));
 
 	/* statistics of an idle process would wait for the end of its nap */
 	pgstat_report_stat(true);

@@ -48,6 +48,22 @@ SKIP:
 	law('docs/functions.md has every function', missing(\%there, \%said));
 }
 
+# The tables of monitoring.md: metrics, and checks of health().
+for my $table ([ 'src/core/metrics.c', qr/\{"(ains_\w+)", "(?:counter|gauge|histogram)"/, qr/^\| `(ains_\w+)` \|/m ],
+	[ 'src/core/health.c', qr/\{"(\w+)", check_\w+/, qr/^\| `((?!ains_)\w+)` \|/m ])
+{
+	my ($file, $in_code, $in_docs) = @$table;
+	my $code = code($file);
+	my $text = text('docs/monitoring.md');
+	my %there = map { $_ => 1 } $code =~ /$in_code/g;
+	my %said = map { $_ => 1 } grep { !/^NS/ } $text =~ /$in_docs/g;
+
+	law("docs/monitoring.md has the table of $file",
+		!%there ? "found none in $file" : (),
+		(map { "$_ is not documented" } missing(\%there, \%said)),
+		(map { "$_ does not exist" } missing(\%said, \%there)));
+}
+
 SKIP:
 {
 	my @docs = files(qr/\.md$/, 'docs');

@@ -157,6 +157,10 @@ INSERT INTO fn VALUES
 ('leaderboard', 'min_tasks integer DEFAULT 1', 'SETOF (agent_id text, display_name text, trust_score real, trust_level text, tasks_completed bigint, tasks_failed bigint, tasks_lost bigint, success_rate double precision, avg_duration interval)', 's'),
 ('agent_stats', '', 'SETOF (agent_type text, total bigint, available bigint, busy bigint, idle bigint, processing bigint, draining bigint, inactive bigint, dead bigint)', 's'),
 ('queue_stats', '', 'SETOF (capability text, paused boolean, blocked bigint, scheduled bigint, pending bigint, active bigint, oldest_pending interval, agents_available bigint)', 's'),
+('metrics', '', 'text', 's'),
+('metric_samples', '', 'SETOF (name text, type text, help text, labels jsonb, value double precision)', 's'),
+('health', '', 'jsonb', 's'),
+('check_health', '', 'SETOF (check_name text, status text, detail text, advice text)', 's'),
 ('explain_task', 'task_id bigint', 'SETOF (reason text, detail text)', 's'),
 ('dependencies', 'task_id bigint', 'SETOF (depends_on bigint, status ains.task_status)', 's'),
 ('dependents', 'task_id bigint', 'SETOF (dependent bigint, status ains.task_status)', 's');
@@ -181,11 +185,6 @@ SELECT is(r.args, f.args, format('arguments of %s', f.name)) FROM fn f LEFT JOIN
 SELECT is(r.result, f.result, format('result of %s', f.name)) FROM fn f LEFT JOIN real r USING (name);
 SELECT is(r.provolatile::text, f.volatility, format('volatility of %s', f.name))
   FROM fn f LEFT JOIN real r USING (name);
-
--- of docs/functions.md, but of a later version
-SELECT todo('not in this version', 2);
-SELECT has_function('ains'::name, 'metrics'::name);
-SELECT has_function('ains'::name, 'health'::name);
 
 -- ---------------------------------------------------------------------------
 -- Everything says what it is

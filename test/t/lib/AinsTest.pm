@@ -167,12 +167,14 @@ sub calls_that_read
 
 	return (
 		agent_stats => 'SELECT total FROM ains.agent_stats()',
+		check_health => 'SELECT count(*) > 0 FROM ains.check_health()',
 		dependencies => "SELECT count(*) FROM ains.dependencies($waiting)",
 		dependents => "SELECT count(*) FROM ains.dependents($waiting)",
 		explain_task => "SELECT count(*) > 0 FROM ains.explain_task($waiting)",
 		get_task => "SELECT status FROM ains.get_task($waiting)",
 		health => 'SELECT ains.health() IS NOT NULL',
 		leaderboard => 'SELECT count(*) FROM ains.leaderboard()',
+		metric_samples => 'SELECT count(*) > 0 FROM ains.metric_samples()',
 		metrics => "SELECT ains.metrics() <> ''",
 		queue_stats => "SELECT pending FROM ains.queue_stats() WHERE capability = 'work'",
 		search_agents => 'SELECT count(*) FROM ains.search_agents()',
