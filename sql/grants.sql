@@ -32,7 +32,7 @@ GRANT EXECUTE ON FUNCTION ains_internal.clock_now(), ains_internal.roster(),
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT SELECT ON ains.tasks, ains.dead_letters, ains.attempts, ains.agents, ains.active_agents,
-    ains.dead_agents, ains.schedules, ains.templates
+    ains.dead_agents, ains.schedules, ains.templates, ains.events
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT EXECUTE ON ROUTINE

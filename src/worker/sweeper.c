@@ -344,7 +344,7 @@ wake_more(void)
 /*
  * Sleeps until there is something to do. The latch is reset before looking
  * why it was set: what comes later sets it again, and what came earlier,
- * mostly our own commits, is in the alarm.
+ * mostly our own commits, is in the alarm. When that is later, the nap goes on.
  */
 static void
 nap(StepResult result)
@@ -371,9 +371,14 @@ nap(StepResult result)
 		happened = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 (length + 999) / 1000,
 							 compat_wait_event("AinsSweeperMain", &wait_event));
+		if (happened & WL_LATCH_SET)
+			ResetLatch(MyLatch);
 		attend();
 		now = clock_read().mono;
-	} while (!(happened & WL_LATCH_SET) && now < until);
+		/* somebody asks for an earlier end, which need not be now */
+		if (happened & WL_LATCH_SET)
+			until = Min(until, now + nap_after(result));
+	} while (now < until);
 }
 
 /*

@@ -101,6 +101,7 @@ INSERT INTO may VALUES
     ('view dead_agents',          'SELECT FROM ains.dead_agents',                                      'y', 'y', 'y', 'y', '-', 'y'),
     ('view schedules',            'SELECT FROM ains.schedules',                                        'y', 'y', 'y', 'y', '-', 'y'),
     ('view templates',            'SELECT FROM ains.templates',                                        'y', 'y', 'y', 'y', '-', 'y'),
+    ('view events',               'SELECT FROM ains.events',                                           'y', 'y', 'y', 'y', '-', 'y'),
     -- tables and what only the library uses: nobody's
     ('view task_info',            'SELECT FROM ains.task_info',                                        '-', '-', '-', '-', '-', 'y'),
     ('table task',                'SELECT FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
@@ -119,6 +120,8 @@ INSERT INTO may VALUES
     ('table non_retryable_error', 'SELECT FROM ains.non_retryable_error',                              '-', '-', '-', '-', '-', 'y'),
     ('table schedule',            'SELECT FROM ains.schedule',                                         '-', '-', '-', '-', '-', 'y'),
     ('table schedule: update',    'UPDATE ains.schedule SET owner = 10',                               '-', '-', '-', '-', '-', 'y'),
+    ('table event',               'SELECT FROM ains.event',                                            '-', '-', '-', '-', '-', 'y'),
+    ('table event_progress',      'SELECT FROM ains.event_progress',                                   '-', '-', '-', '-', '-', 'y'),
     ('table template',            'SELECT FROM ains.template',                                         '-', '-', '-', '-', '-', 'y'),
     ('sequence of task ids',      $$SELECT nextval('ains.task_task_id_seq')$$,                         '-', '-', '-', '-', '-', 'y'),
     ('sequence token_ceiling',    'SELECT last_value FROM ains.token_ceiling',                         '-', '-', '-', '-', '-', 'y'),
