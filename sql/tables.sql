@@ -324,6 +324,19 @@ CREATE UNIQUE INDEX event_progress_one ON ains.event_progress ((true));
 INSERT INTO ains.event_progress VALUES (0, 0, 0, 0);
 COMMENT ON TABLE ains.event_progress IS 'how far events are published and pruned';
 
+-- Who is to be told of events, at which URL. A row stands at the last event it
+-- was given a task for, or passed over.
+CREATE TABLE ains.webhook (
+    webhook_id bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9007199254740991) PRIMARY KEY,
+    url        text NOT NULL,
+    events     text[] NOT NULL,
+    secret     text NOT NULL,
+    owner      regrole NOT NULL,
+    created_at timestamptz NOT NULL,
+    position   bigint NOT NULL
+);
+COMMENT ON TABLE ains.webhook IS 'URLs that are told of events';
+
 -- No lease token is ever issued above this. A sequence, because setval is not
 -- undone by a rollback; see soft/token.c.
 CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
@@ -406,6 +419,10 @@ COMMENT ON COLUMN ains.event_progress.published IS 'all events up to this id are
 COMMENT ON COLUMN ains.event_progress.marked IS 'the same once no transaction before marked_xid runs';
 COMMENT ON COLUMN ains.event_progress.pruned IS 'up to here they were deleted';
 
+COMMENT ON COLUMN ains.webhook.secret IS 'the key of the signatures, as it was given';
+COMMENT ON COLUMN ains.webhook.owner IS 'the role that made it: its events, and its tasks';
+COMMENT ON COLUMN ains.webhook.position IS 'the last event that was looked at';
+
 COMMENT ON COLUMN ains.template.owner IS 'the role that saved it; its members use it';
 
 COMMENT ON COLUMN ains.non_retryable_error.retryable IS 'true: errors with this text are worth another attempt after all';
@@ -428,4 +445,6 @@ SELECT pg_extension_config_dump('ains.schedule', '');
 SELECT pg_extension_config_dump('ains.template', '');
 SELECT pg_extension_config_dump('ains.event', '');
 SELECT pg_extension_config_dump('ains.event_event_id_seq', '');
+SELECT pg_extension_config_dump('ains.webhook', '');
+SELECT pg_extension_config_dump('ains.webhook_webhook_id_seq', '');
 SELECT pg_extension_config_dump('ains.token_ceiling', '');

@@ -17,6 +17,7 @@
 #include "core/stats.h"
 #include "core/task.h"
 #include "core/trust.h"
+#include "core/webhook.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -316,6 +317,12 @@ publish_events(Call *call, SweepCounts *counts)
 }
 
 static bool
+deliver_events(Call *call, SweepCounts *counts)
+{
+	return webhook_deliver(call);
+}
+
+static bool
 prune_events(Call *call, SweepCounts *counts)
 {
 	return upkeep && event_prune(call);
@@ -331,6 +338,7 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"enqueueing webhooks", deliver_events},
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
 	{"writing down trust", write_trust},

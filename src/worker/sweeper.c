@@ -297,6 +297,13 @@ nap_after(StepResult result)
 	return alarm <= now ? 0 : Min(alarm - now, max_nap);
 }
 
+/* When others want us to wake, at the latest. */
+static TimestampTz
+asked(void)
+{
+	return served == NULL ? PG_INT64_MAX : db_hasten_sweeper(served, PG_INT64_MAX);
+}
+
 /* Does what signals and other processes ask for. */
 static void
 attend(void)
@@ -344,7 +351,7 @@ wake_more(void)
 /*
  * Sleeps until there is something to do. The latch is reset before looking
  * why it was set: what comes later sets it again, and what came earlier,
- * mostly our own commits, is in the alarm. When that is later, the nap goes on.
+ * mostly our own commits, is in the alarm.
  */
 static void
 nap(StepResult result)
@@ -353,6 +360,7 @@ nap(StepResult result)
 	int64		until;
 	int64		now;
 	int			happened;
+	TimestampTz alarm;
 
 	ResetLatch(MyLatch);
 	attend();
@@ -360,6 +368,7 @@ nap(StepResult result)
 	if (length == 0)
 		return;
 
+	alarm = asked();
 	/* statistics of an idle process would wait for the end of its nap */
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -375,9 +384,17 @@ nap(StepResult result)
 			ResetLatch(MyLatch);
 		attend();
 		now = clock_read().mono;
-		/* somebody asks for an earlier end, which need not be now */
 		if (happened & WL_LATCH_SET)
-			until = Min(until, now + nap_after(result));
+		{
+			TimestampTz before = alarm;
+
+			/* an alarm for soon is waited for; else somebody wants us to look */
+			alarm = asked();
+			length = nap_after(result);
+			if (alarm >= before || length > GLANCE)
+				break;
+			until = Min(until, now + length);
+		}
 	} while (now < until);
 }
 
