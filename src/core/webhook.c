@@ -195,7 +195,6 @@ webhook_deliver(Call *call)
 	WebhookEvent *events;
 	int64	   *behind;
 	int64		end;
-	int64		seen;
 	int			count;
 	int			next = 0;
 
@@ -210,7 +209,7 @@ webhook_deliver(Call *call)
 
 	/* as it was when the webhook was made, should it have been deleted by hand */
 	(void) capability_restore(call, AINS_WEBHOOK_CAPABILITY);
-	events = webhook_store_slice(&webhook, progress.published, &end, &seen, &count);
+	events = webhook_store_slice(&webhook, progress.published, &end, &count);
 	for (int i = 0; i < count; i++)
 	{
 		Call		as_owner = *call;

@@ -119,17 +119,16 @@ webhook_store_lock_behind(int64 webhook_id, int64 published, Webhook *webhook)
  * Of the next batch of published events, those that the webhook is to be told:
  * of the kinds it asked for, that its owner may see, and not of deliveries.
  * None if the owner must not add webhooks any more. `end` is the last event of
- * the batch (the webhook's position if it is empty), `seen` how many it has.
+ * the batch, or the webhook's position if it is empty.
  */
 WebhookEvent *
-webhook_store_slice(const Webhook *webhook, int64 published, int64 *end, int64 *seen,
-					int *count)
+webhook_store_slice(const Webhook *webhook, int64 published, int64 *end, int *count)
 {
 	static SavedQuery read = {
 		"WITH slice AS MATERIALIZED (SELECT * FROM ains.event"
 		"  WHERE event_id > $2 AND event_id <= $3 ORDER BY event_id LIMIT 1000),"
-		" whole AS (SELECT coalesce(max(event_id), $2) AS last, count(*) AS seen FROM slice)"
-		" SELECT whole.last, whole.seen, told.event_id, told.kind, told.body FROM whole"
+		" whole AS (SELECT coalesce(max(event_id), $2) AS last FROM slice)"
+		" SELECT whole.last, told.event_id, told.kind, told.body FROM whole"
 		" LEFT JOIN (SELECT e.event_id, e.kind, json_build_object('event_id', e.event_id,"
 		"   'event', e.kind, 'happened_at', to_char(e.happened_at AT TIME ZONE 'UTC',"
 		"   'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), 'task_id', e.task_id, 'capability', e.capability,"
@@ -152,14 +151,13 @@ webhook_store_slice(const Webhook *webhook, int64 published, int64 *end, int64 *
 	query_arg_int64(&q, published);
 	rows = query_run(&q);
 	*end = query_int64(&q, 0, 1);
-	*seen = query_int64(&q, 0, 2);
-	*count = query_isnull(&q, 0, 3) ? 0 : rows;
+	*count = query_isnull(&q, 0, 2) ? 0 : rows;
 	events = MemoryContextAlloc(q.caller, rows * sizeof(WebhookEvent));
 	for (int i = 0; i < *count; i++)
 	{
-		events[i].event_id = query_int64(&q, i, 3);
-		events[i].kind = query_text_copy(&q, i, 4);
-		events[i].body = query_text_copy(&q, i, 5);
+		events[i].event_id = query_int64(&q, i, 2);
+		events[i].kind = query_text_copy(&q, i, 3);
+		events[i].body = query_text_copy(&q, i, 4);
 	}
 	query_end(&q);
 	return events;

@@ -31,7 +31,7 @@ extern void webhook_store_remove(int64 webhook_id);
 extern int64 *webhook_store_behind(int64 published, int *count);
 extern bool webhook_store_lock_behind(int64 webhook_id, int64 published, Webhook *webhook);
 extern WebhookEvent *webhook_store_slice(const Webhook *webhook, int64 published, int64 *end,
-										 int64 *seen, int *count);
+										 int *count);
 extern void webhook_store_set_position(int64 webhook_id, int64 position);
 
 #endif							/* AINS_WEBHOOK_STORE_H */
