@@ -32,7 +32,8 @@ GRANT EXECUTE ON FUNCTION ains_internal.clock_now(), ains_internal.roster(),
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT SELECT ON ains.tasks, ains.dead_letters, ains.attempts, ains.agents, ains.active_agents,
-    ains.dead_agents, ains.schedules, ains.templates
+    ains.dead_agents, ains.schedules, ains.templates, ains.events,
+    ains.webhooks
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT EXECUTE ON ROUTINE
@@ -42,7 +43,8 @@ GRANT EXECUTE ON ROUTINE
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
-    ains.cancel, ains.retry, ains.redrive, ains.set_priority, ains.get_task
+    ains.cancel, ains.retry, ains.redrive, ains.set_priority, ains.get_task, ains.add_webhook,
+    ains.remove_webhook
     TO ains_producer, ains_agent;
 
 GRANT EXECUTE ON ROUTINE

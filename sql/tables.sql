@@ -297,6 +297,46 @@ CREATE TABLE ains.template (
 );
 COMMENT ON TABLE ains.template IS 'arguments of ains.enqueue under a name';
 
+-- What happened to tasks and agents, of the kinds in ains.events: added by the
+-- transaction that did it, shown by the view ains.events when all earlier ones
+-- are there.
+CREATE TABLE ains.event (
+    event_id    bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9007199254740991) PRIMARY KEY,
+    happened_at timestamptz NOT NULL,
+    kind        text NOT NULL,
+    owner       regrole NOT NULL,
+    task_id     bigint,
+    capability  text,
+    agent_id    text,
+    detail      jsonb NOT NULL
+);
+COMMENT ON TABLE ains.event IS 'what happened to tasks and agents, of the kinds in ains.events';
+
+-- How far the sweeper has come with them: one row; see core/event.c. It is not
+-- dumped: where nothing runs that may commit another event it follows from them.
+CREATE TABLE ains.event_progress (
+    published  bigint NOT NULL,
+    marked     bigint NOT NULL,
+    marked_xid bigint NOT NULL,
+    pruned     bigint NOT NULL
+);
+CREATE UNIQUE INDEX event_progress_one ON ains.event_progress ((true));
+INSERT INTO ains.event_progress VALUES (0, 0, 0, 0);
+COMMENT ON TABLE ains.event_progress IS 'how far events are published and pruned';
+
+-- Who is to be told of events, at which URL. A row stands at the last event it
+-- was given a task for, or passed over.
+CREATE TABLE ains.webhook (
+    webhook_id bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9007199254740991) PRIMARY KEY,
+    url        text NOT NULL,
+    events     text[] NOT NULL,
+    secret     text NOT NULL,
+    owner      regrole NOT NULL,
+    created_at timestamptz NOT NULL,
+    position   bigint NOT NULL
+);
+COMMENT ON TABLE ains.webhook IS 'URLs that are told of events';
+
 -- No lease token is ever issued above this. A sequence, because setval is not
 -- undone by a rollback; see soft/token.c.
 CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
@@ -373,6 +413,16 @@ COMMENT ON COLUMN ains.schedule.last_task_id IS 'that task';
 COMMENT ON COLUMN ains.schedule.missed_runs IS 'times that were handled a minute late or later';
 COMMENT ON COLUMN ains.schedule.last_error IS 'why the last try enqueued nothing; NULL: it did';
 
+COMMENT ON COLUMN ains.event.owner IS 'the role that enqueued the task, or registered the agent';
+COMMENT ON COLUMN ains.event.detail IS 'the status from now on, and what there is of attempt, outcome and error';
+COMMENT ON COLUMN ains.event_progress.published IS 'all events up to this id are there, or never will be';
+COMMENT ON COLUMN ains.event_progress.marked IS 'the same once no transaction before marked_xid runs';
+COMMENT ON COLUMN ains.event_progress.pruned IS 'up to here they were deleted';
+
+COMMENT ON COLUMN ains.webhook.secret IS 'the key of the signatures, as it was given';
+COMMENT ON COLUMN ains.webhook.owner IS 'the role that made it: its events, and its tasks';
+COMMENT ON COLUMN ains.webhook.position IS 'the last event that was looked at';
+
 COMMENT ON COLUMN ains.template.owner IS 'the role that saved it; its members use it';
 
 COMMENT ON COLUMN ains.non_retryable_error.retryable IS 'true: errors with this text are worth another attempt after all';
@@ -393,4 +443,8 @@ SELECT pg_extension_config_dump('ains.attempt', '');
 SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');
 SELECT pg_extension_config_dump('ains.schedule', '');
 SELECT pg_extension_config_dump('ains.template', '');
+SELECT pg_extension_config_dump('ains.event', '');
+SELECT pg_extension_config_dump('ains.event_event_id_seq', '');
+SELECT pg_extension_config_dump('ains.webhook', '');
+SELECT pg_extension_config_dump('ains.webhook_webhook_id_seq', '');
 SELECT pg_extension_config_dump('ains.token_ceiling', '');

@@ -115,6 +115,21 @@ SELECT t.*
     OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
 COMMENT ON VIEW ains.templates IS 'the templates you may use';
 
+CREATE VIEW ains.events WITH (security_barrier) AS
+SELECT e.event_id, e.happened_at, e.kind, e.owner, e.task_id, e.capability, e.agent_id, e.detail
+  FROM ains.event e
+ WHERE e.event_id <= (SELECT p.published FROM ains.event_progress p)
+   AND (pg_has_role(current_user, e.owner::oid, 'USAGE')
+        OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false)));
+COMMENT ON VIEW ains.events IS 'the events you may see; no event with a lower id comes later';
+
+CREATE VIEW ains.webhooks WITH (security_barrier) AS
+SELECT w.webhook_id, w.url, w.events, w.owner, w.created_at, w.position
+  FROM ains.webhook w
+ WHERE pg_has_role(current_user, w.owner::oid, 'USAGE')
+    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
+COMMENT ON VIEW ains.webhooks IS 'the webhooks you may remove';
+
 COMMENT ON COLUMN ains.schedules.next_run IS 'when it is due next; NULL: it is paused';
 COMMENT ON COLUMN ains.schedules.missed_runs IS 'runs that were a minute late or later, or still are';
 COMMENT ON COLUMN ains.schedules.last_run IS 'the last time that became a task, last_task_id';

@@ -10,6 +10,8 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
+#include "policy.h"
+
 int			ains_default_lease;
 int			ains_heartbeat_timeout;
 int			ains_retention;
@@ -19,6 +21,8 @@ int			ains_audit_interval;
 int			ains_max_payload;
 bool		ains_auto_create_capabilities;
 char	   *ains_databases;
+char	   *ains_events;
+uint32		ains_event_kinds;
 int			ains_max_agents;
 int			ains_max_databases;
 int			ains_max_capabilities;
@@ -102,6 +106,30 @@ check_databases(char **newval, void **extra, GucSource source)
 	return valid;
 }
 
+/* Refuses a kind of event that there is not. */
+static bool
+check_events(char **newval, void **extra, GucSource source)
+{
+	uint32		kinds;
+	const char *wrong;
+	int			length;
+
+	if (policy_event_kinds(*newval, &kinds, &wrong, &length))
+		return true;
+	GUC_check_errdetail("There is no kind of event \"%.*s\".", length, wrong);
+	GUC_check_errhint("Use kinds such as task.failed, or task.*, agent.*, or * for all.");
+	return false;
+}
+
+static void
+assign_events(const char *newval, void *extra)
+{
+	const char *wrong;
+	int			length;
+
+	(void) policy_event_kinds(newval, &ains_event_kinds, &wrong, &length);
+}
+
 static void
 define_int(const IntSetting *s)
 {
@@ -129,6 +157,11 @@ guc_init(void)
 							   "Empty: all that have the extension.",
 							   &ains_databases, "", PGC_SIGHUP, GUC_LIST_INPUT,
 							   check_databases, NULL, NULL);
+	DefineCustomStringVariable("ains.events",
+							   "Kinds of events that are recorded, separated by commas.",
+							   "Empty: none; task.*, agent.* or *: all of these.",
+							   &ains_events, "", PGC_SUSET, GUC_LIST_INPUT,
+							   check_events, assign_events, NULL);
 
 	if (process_shared_preload_libraries_in_progress)
 	{

@@ -17,6 +17,8 @@ extern int	ains_audit_interval;
 extern int	ains_max_payload;		/* kilobytes */
 extern bool ains_auto_create_capabilities;
 extern char *ains_databases;
+extern char *ains_events;
+extern uint32 ains_event_kinds; /* what ains.events says: 1 << EventKind */
 
 /* Sizes of shared memory, fixed at server start. */
 extern int	ains_max_agents;

@@ -363,3 +363,62 @@ backoff_from_name(const char *name, BackoffKind *kind)
 	*kind = (BackoffKind) i;
 	return true;
 }
+
+static const char *const event_kind_names[EVENT_KINDS] = {
+	"task.enqueued", "task.due", "task.claimed", "task.released", "task.retried",
+	"task.completed", "task.failed", "task.cancel_requested", "task.cancelled",
+	"task.expired", "task.put_back", "agent.registered", "agent.reported",
+	"agent.draining", "agent.resumed", "agent.stopped", "agent.dead", "agent.removed"
+};
+
+const char *
+event_kind_name(EventKind kind)
+{
+	return event_kind_names[kind];
+}
+
+/* The kinds that a name stands for, as a set: one, those of "task.*", all of "*". */
+static uint32
+event_kinds_of(const char *name, int length)
+{
+	bool		prefix = length > 0 && name[length - 1] == '*';
+	uint32		kinds = 0;
+
+	if (prefix)
+		length--;
+	if (prefix && length > 0 && name[length - 1] != '.')
+		return 0;
+	for (int i = 0; i < EVENT_KINDS; i++)
+		if (strncmp(event_kind_names[i], name, length) == 0 &&
+			(prefix || event_kind_names[i][length] == '\0'))
+			kinds |= (uint32) 1 << i;
+	return kinds;
+}
+
+/*
+ * The set of kinds of events that a list of names says, separated by commas and
+ * spaces; false, and where the wrong name is, if there is no such kind.
+ * Allocates nothing.
+ */
+bool
+policy_event_kinds(const char *list, uint32 *kinds, const char **wrong, int *wrong_length)
+{
+	static const char between[] = ", \t\n\r";
+
+	*kinds = 0;
+	while (*(list += strspn(list, between)) != '\0')
+	{
+		int			length = strcspn(list, between);
+		uint32		named = event_kinds_of(list, length);
+
+		if (named == 0)
+		{
+			*wrong = list;
+			*wrong_length = length;
+			return false;
+		}
+		*kinds |= named;
+		list += length;
+	}
+	return true;
+}

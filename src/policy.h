@@ -50,6 +50,31 @@ typedef struct Verdict
 	const char *outcome;		/* for ains.attempt; NULL: no row there */
 } Verdict;
 
+/* What an event says has happened; their names are in policy.c, in this order. */
+typedef enum EventKind
+{
+	EVENT_TASK_ENQUEUED,
+	EVENT_TASK_DUE,				/* a SCHEDULED or BLOCKED task is PENDING */
+	EVENT_TASK_CLAIMED,
+	EVENT_TASK_RELEASED,		/* a lease was given back unharmed */
+	EVENT_TASK_RETRIED,			/* an attempt failed or was lost; there will be another */
+	EVENT_TASK_COMPLETED,
+	EVENT_TASK_FAILED,			/* for good */
+	EVENT_TASK_CANCEL_REQUESTED,	/* its agent will be told */
+	EVENT_TASK_CANCELLED,
+	EVENT_TASK_EXPIRED,
+	EVENT_TASK_PUT_BACK,		/* an ended task was made live again, by retry */
+	EVENT_AGENT_REGISTERED,
+	EVENT_AGENT_REPORTED,		/* its heartbeat said something new */
+	EVENT_AGENT_DRAINING,
+	EVENT_AGENT_RESUMED,
+	EVENT_AGENT_STOPPED,
+	EVENT_AGENT_DEAD,
+	EVENT_AGENT_REMOVED
+} EventKind;
+
+#define EVENT_KINDS		(EVENT_AGENT_REMOVED + 1)
+
 /* Trust is counted in ten-thousandths. */
 #define TRUST_ONE		10000
 
@@ -88,6 +113,9 @@ extern AgentStatus policy_agent_status(AgentWanted wanted, AgentHealth health, b
 extern bool policy_lease_is_stale(const AinsTime *now, TimestampTz lease_expires_at,
 								  int64 lease, bool renewable, int64 last_beat_mono);
 
+extern bool policy_event_kinds(const char *list, uint32 *kinds, const char **wrong,
+							   int *wrong_length);
+extern const char *event_kind_name(EventKind kind);
 extern const char *task_status_name(TaskStatus status);
 extern TaskStatus task_status_from_name(const char *name);
 extern const char *agent_status_name(AgentStatus status);

@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "core/capability.h"
+#include "core/event.h"
 #include "core/lease.h"
 #include "errors.h"
 #include "guc.h"
@@ -28,6 +29,14 @@ static AgentStatus
 status_of(const AgentFacts *facts)
 {
 	return policy_agent_status(facts->wanted, facts->health, facts->dead);
+}
+
+/* An event of an agent, which is as `facts` say from now on. */
+static void
+note_event(Call *call, EventKind kind, const char *agent_id, const AgentFacts *facts)
+{
+	event_note(call, &(Event) {.kind = kind, .owner = facts->owner, .agent_id = agent_id,
+			   .status = agent_status_name(status_of(facts))});
 }
 
 /* How many leases an agent holds, leaving out what this transaction did. */
@@ -238,6 +247,7 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 	agent_store_set_capabilities(agent->agent_id, capability_array);
 	facts.version = db_version(call->db);
 	effect_agent(call->db, agent->agent_id, &facts, is_new);
+	note_event(call, EVENT_AGENT_REGISTERED, agent->agent_id, &facts);
 	return agent_store_row(agent->agent_id);
 }
 
@@ -268,6 +278,7 @@ change_health(Call *call, AgentView *agent, AgentHealth health)
 	facts.health = health;
 	facts.dead = false;
 	write_state(call, agent, &facts);
+	note_event(call, EVENT_AGENT_REPORTED, agent->agent_id, &facts);
 	agent->facts = facts;
 }
 
@@ -396,6 +407,9 @@ agent_order(Call *call, const char *agent_id, AgentWanted wanted)
 	if (wanted != WANTED_DRAINING || facts.wanted != WANTED_STOPPED)
 		facts.wanted = wanted;
 	write_state(call, &agent, &facts);
+	note_event(call, wanted == WANTED_ACCEPTING ? EVENT_AGENT_RESUMED :
+			   wanted == WANTED_DRAINING ? EVENT_AGENT_DRAINING : EVENT_AGENT_STOPPED,
+			   agent_id, &facts);
 	if (wanted == WANTED_STOPPED)
 		(void) lease_take_back_all(call, agent_id, END_RELEASED, false);
 	return agent_store_row(agent_id);
@@ -447,6 +461,7 @@ agent_prune(Call *call, int64 older_than)
 		}
 		agent_store_delete(rows[i].agent_id);
 		effect_agent_gone(call->db, rows[i].agent_id, db_version(call->db));
+		note_event(call, EVENT_AGENT_REMOVED, rows[i].agent_id, &rows[i].facts);
 		pruned = lappend(pruned, rows[i].agent_id);
 	}
 	return pruned;
@@ -468,6 +483,7 @@ agent_mark_dead(Call *call, const AgentView *seen)
 		return false;
 	facts.dead = true;
 	write_state(call, &again, &facts);
+	note_event(call, EVENT_AGENT_DEAD, seen->agent_id, &facts);
 	return true;
 }
 

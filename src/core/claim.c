@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "core/agent.h"
+#include "core/event.h"
 #include "core/task.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
@@ -146,6 +147,12 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 						   : Min(task->lease_expires_at, task->deadline));
 			counters_note(call->db, TextDatumGetCString(task->capability), COUNT_CLAIMED,
 						  TASK_PENDING, TASK_ACTIVE, call->now.wall - task->run_at);
+			if (event_wanted(EVENT_TASK_CLAIMED))
+				event_record(call, &(Event) {.kind = EVENT_TASK_CLAIMED,
+							 .owner = task->enqueued_by, .task_id = task->task_id,
+							 .capability = TextDatumGetCString(task->capability),
+							 .agent_id = request->agent_id, .attempt = task->attempt,
+							 .status = task_status_name(TASK_ACTIVE)});
 			(*count)++;
 		}
 		else

@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "core/event.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -181,7 +182,10 @@ unblock(Call *call, const TaskRow *task, void *state)
 		return;
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, status, 0);
 	if (status == TASK_PENDING)
+	{
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
+	}
 	if (wake_at != 0)
 		effect_wake_at(call->db, wake_at);
 }
@@ -230,6 +234,9 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 	counters_note(call->db, task->capability, COUNT_FAILED, TASK_BLOCKED, TASK_FAILED, 0);
 	journal_dead_letter(call->db, task->task_id, task->capability, task->attempt,
 						"dependency_failed");
+	event_note(call, &(Event) {.kind = EVENT_TASK_FAILED, .owner = task->enqueued_by,
+			   .task_id = task->task_id, .capability = task->capability,
+			   .status = task_status_name(TASK_FAILED), .error = finish.error});
 	if (task->awaited)
 		add_failure(failures, task->task_id);
 }

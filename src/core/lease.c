@@ -18,6 +18,7 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/dependency.h"
+#include "core/event.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -168,7 +169,8 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 /* A task is completed: what follows from it when this transaction commits. */
 static void
 note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
-			   const CapabilityRow *capability, TimestampTz claimed_at, int64 timeout)
+			   const CapabilityRow *capability, TimestampTz claimed_at, int64 timeout,
+			   Oid enqueued_by, int32 attempt)
 {
 	TrustDelta	trust = policy_trust("completed", claimed_at, call->now.wall,
 									 timeout >= 0 ? timeout : capability->timeout, token);
@@ -177,6 +179,9 @@ note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
 				  call->now.wall - claimed_at);
 	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
 	effect_finished(call->db, task_id);
+	event_note(call, &(Event) {.kind = EVENT_TASK_COMPLETED, .owner = enqueued_by,
+			   .task_id = task_id, .capability = capability->name, .agent_id = agent_id,
+			   .attempt = attempt, .status = task_status_name(TASK_COMPLETED)});
 }
 
 /*
@@ -203,7 +208,7 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
 								 capability->keep_history));
 	note_completed(call, held.agent_id, task_id, token, capability, held.claimed_at,
-				   held.timeout);
+				   held.timeout, held.enqueued_by, held.attempt);
 	if (held.awaited)
 		dependency_met(call, task_id);
 	return true;
@@ -230,7 +235,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	finish.keep = capability->keep_history;
 	history_store_finish(task_id, &finish);
 	note_completed(call, task.agent_id, task_id, token, capability, task.claimed_at,
-				   task.timeout);
+				   task.timeout, task.enqueued_by, task.attempt);
 	if (task.awaited)
 		dependency_met(call, task_id);
 	return true;
@@ -406,6 +411,17 @@ report_end(Call *call, const TaskRow *task, const Verdict *verdict, int events)
 							verdict->outcome);
 }
 
+/* The same as an event. */
+static EventKind
+event_of(AttemptEnd end, TaskStatus status)
+{
+	if (status == TASK_CANCELLED)
+		return EVENT_TASK_CANCELLED;
+	if (status == TASK_FAILED)
+		return EVENT_TASK_FAILED;
+	return end == END_RELEASED ? EVENT_TASK_RELEASED : EVENT_TASK_RETRIED;
+}
+
 /*
  * Ends the attempt of an ACTIVE task whose row is locked by us, as the table
  * in policy.c says. asked_delay: -1 for none. Returns the task's new status.
@@ -443,6 +459,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	events = events_of(end, verdict.status);
 	counters_note(call->db, task->capability, events, TASK_ACTIVE, verdict.status, 0);
 	report_end(call, task, &verdict, events);
+	event_note(call, &(Event) {.kind = event_of(end, verdict.status),
+			   .owner = task->enqueued_by, .task_id = task->task_id,
+			   .capability = task->capability, .agent_id = task->agent_id,
+			   .attempt = task->attempt, .status = task_status_name(verdict.status),
+			   .outcome = verdict.outcome, .error = error});
 
 	if (verdict.status == TASK_PENDING || verdict.status == TASK_SCHEDULED)
 	{

@@ -11,11 +11,13 @@
 #include "core/audit.h"
 #include "core/capability.h"
 #include "core/dependency.h"
+#include "core/event.h"
 #include "core/lease.h"
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
 #include "core/trust.h"
+#include "core/webhook.h"
 #include "guc.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -181,6 +183,7 @@ expire(Call *call, const TaskRow *task)
 	task_note_changed(call, task);
 	effect_finished(call->db, task->task_id);
 	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
+	task_note_event(call, task, EVENT_TASK_EXPIRED, TASK_EXPIRED);
 	dependency_ended(call, task, TASK_EXPIRED);
 }
 
@@ -206,6 +209,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, TASK_PENDING, 0);
 		note_lag(call, task->run_at);
+		task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
 		counts->tasks_due++;
 	}
 	else if (status == TASK_SCHEDULED)
@@ -332,16 +336,40 @@ maintain_shelves(Call *call, SweepCounts *counts)
 	return upkeep && shelf_maintain(call, &counts->partitions_dropped);
 }
 
-/* What frees tasks comes first; what may have to wait for a lock, last. */
+static bool
+publish_events(Call *call, SweepCounts *counts)
+{
+	return event_publish(call);
+}
+
+static bool
+deliver_events(Call *call, SweepCounts *counts)
+{
+	return webhook_deliver(call);
+}
+
+static bool
+prune_events(Call *call, SweepCounts *counts)
+{
+	return upkeep && event_prune(call);
+}
+
+/*
+ * Events are published before this pass has written anything. What frees tasks
+ * comes first, else; what may have to wait for a lock, last.
+ */
 const SweepStep sweep_steps[] = {
+	{"publishing events", publish_events},
 	{"watching agents", watch_agents},
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"enqueueing webhooks", deliver_events},
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
 	{"writing down trust", write_trust},
 	{"pruning agents", prune_agents},
+	{"pruning events", prune_events},
 	{"maintaining history", maintain_shelves},
 };
 const int	sweep_step_count = lengthof(sweep_steps);
@@ -439,6 +467,7 @@ sweep_next(Call *call)
 	}
 
 	next = Min(next, roster_next_deadline(call->db, &call->now));
+	next = Min(next, event_next(call));
 	/* overdue: somebody had it locked */
 	if (next <= call->now.wall)
 		next = call->now.wall + LOCKED_RETRY;

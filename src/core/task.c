@@ -14,6 +14,7 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/dependency.h"
+#include "core/event.h"
 #include "core/shelf.h"
 #include "errors.h"
 #include "policy.h"
@@ -53,6 +54,9 @@ announce(Call *call, const NewTask *task, int64 rank, int64 task_id)
 	if (task->wake_at != 0)
 		effect_wake_at(call->db, task->wake_at);
 	counters_note(call->db, task->capability, COUNT_ENQUEUED, TASK_ABSENT, task->status, 0);
+	event_note(call, &(Event) {.kind = EVENT_TASK_ENQUEUED, .owner = task->enqueued_by,
+			   .task_id = task_id, .capability = task->capability,
+			   .status = task_status_name(task->status)});
 }
 
 /*
@@ -73,6 +77,16 @@ task_note_changed(Call *call, const TaskRow *task)
 {
 	if (task->status == TASK_PENDING)
 		effect_ready_changed(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id});
+}
+
+/* An event of a live task whose row was locked; `status` is what it is from now on. */
+void
+task_note_event(Call *call, const TaskRow *task, EventKind kind, TaskStatus status)
+{
+	event_note(call, &(Event) {.kind = kind, .owner = task->enqueued_by,
+			   .task_id = task->task_id, .capability = task->capability,
+			   .agent_id = task->agent_id, .attempt = task->attempt,
+			   .status = task_status_name(status)});
 }
 
 pg_noreturn static void
@@ -279,6 +293,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 		{
 			task_store_request_cancel(task_id, reason, call->now.wall);
 			effect_cancel_requested(call->db, task.agent_id);
+			task_note_event(call, &task, EVENT_TASK_CANCEL_REQUESTED, TASK_ACTIVE);
 		}
 		return TASK_ACTIVE;
 	}
@@ -289,6 +304,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	task_note_changed(call, &task);
 	effect_finished(call->db, task_id);
 	counters_note(call->db, task.capability, COUNT_CANCELLED, task.status, TASK_CANCELLED, 0);
+	task_note_event(call, &task, EVENT_TASK_CANCELLED, TASK_CANCELLED);
 	dependency_ended(call, &task, TASK_CANCELLED);
 	return TASK_CANCELLED;
 }
@@ -302,6 +318,7 @@ static bool
 put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool *key_is_live)
 {
 	const CapabilityRow *capability;
+	TaskRow		task;
 	int64	   *depends_on = NULL;
 	int64	   *unmet = NULL;
 	int			count = 0;
@@ -325,6 +342,8 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool
 	if (status == TASK_PENDING)
 		effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
 	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, status, 0);
+	if (event_wanted(EVENT_TASK_PUT_BACK) && task_store_find(task_id, &task))
+		task_note_event(call, &task, EVENT_TASK_PUT_BACK, status);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "compat.h"
 #include "core/call.h"
+#include "policy.h"
 #include "store/task_store.h"
 
 typedef enum OnConflict
@@ -27,6 +28,7 @@ extern int64 task_redrive(Call *call, const char *capability, int64 older_than, 
 extern void task_set_priority(Call *call, int64 task_id, int32 priority);
 extern void task_note_locked(Call *call, const TaskRow *task);
 extern void task_note_changed(Call *call, const TaskRow *task);
+extern void task_note_event(Call *call, const TaskRow *task, EventKind kind, TaskStatus status);
 extern void task_require_visible(Call *call, int64 task_id, Oid enqueued_by,
 								 const char *agent_id);
 pg_noreturn extern void task_refuse_unknown(int64 task_id);

@@ -227,6 +227,7 @@ hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 		: DatumGetInt32(rows_get(&tasks, MAX_ATTEMPTS));
 	task->checkpoint = copy(CHECKPOINT);
 	task->metadata = copy(METADATA);
+	task->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
 	return true;
 }
 
@@ -248,6 +249,8 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
 		: length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
 	held->awaited = !rows_isnull(&tasks, AWAITED);
+	held->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
+	held->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT));
 	return true;
 }
 

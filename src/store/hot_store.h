@@ -21,6 +21,8 @@ typedef struct HeldTask
 	TimestampTz claimed_at;
 	int64		timeout;		/* its own, or -1 */
 	bool		awaited;		/* as in TaskRow */
+	Oid			enqueued_by;
+	int32		attempt;
 } HeldTask;
 
 extern bool hot_store_open(Oid task_relid);

@@ -31,6 +31,7 @@ typedef struct ClaimedTask
 	Datum		checkpoint;		/* 0: NULL, likewise below */
 	TimestampTz deadline;
 	Datum		metadata;
+	Oid			enqueued_by;
 } ClaimedTask;
 
 extern int	lease_store_ready_keys(int32 lane_id, ReadyKey from, int room, ReadyKey *keys);

@@ -321,6 +321,13 @@ nap_after(StepResult result)
 	return alarm <= now ? 0 : Min(alarm - now, max_nap);
 }
 
+/* When others want us to wake, at the latest. */
+static TimestampTz
+asked(void)
+{
+	return served == NULL ? PG_INT64_MAX : db_hasten_sweeper(served, PG_INT64_MAX);
+}
+
 /* Does what signals and other processes ask for. */
 static void
 attend(void)
@@ -377,6 +384,7 @@ nap(StepResult result)
 	int64		until;
 	int64		now;
 	int			happened;
+	TimestampTz alarm;
 
 	ResetLatch(MyLatch);
 	attend();
@@ -385,6 +393,7 @@ nap(StepResult result)
 		return;
 	memset(&counts_since_nap, 0, sizeof(counts_since_nap));
 
+	alarm = asked();
 	/* statistics of an idle process would wait for the end of its nap */
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -396,9 +405,22 @@ nap(StepResult result)
 		happened = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 (length + 999) / 1000,
 							 compat_wait_event("AinsSweeperMain", &wait_event));
+		if (happened & WL_LATCH_SET)
+			ResetLatch(MyLatch);
 		attend();
 		now = clock_read().mono;
-	} while (!(happened & WL_LATCH_SET) && now < until);
+		if (happened & WL_LATCH_SET)
+		{
+			TimestampTz before = alarm;
+
+			/* an alarm for soon is waited for; else somebody wants us to look */
+			alarm = asked();
+			length = nap_after(result);
+			if (alarm >= before || length > GLANCE)
+				break;
+			until = Min(until, now + length);
+		}
+	} while (now < until);
 }
 
 /*

@@ -96,6 +96,8 @@ INSERT INTO may VALUES
     ('save_template',             $$SELECT ains.save_template('tap saved', 'tap work')$$,              'y', '-', '-', 'y', '-', 'y'),
     ('drop_template',             $$SELECT ains.drop_template('tap saved')$$,                          'y', '-', '-', 'y', '-', 'y'),
     ('enqueue_from_template',     $$SELECT ains.enqueue_from_template('tap saved')$$,                  'y', '-', '-', 'y', '-', 'y'),
+    ('add_webhook',               $$SELECT ains.add_webhook('https://example.com', '{*}', 'tap')$$,     'y', 'y', '-', 'y', '-', 'y'),
+    ('remove_webhook',            $$SELECT ains.remove_webhook(ains.add_webhook('https://example.com', '{*}', 'tap'))$$, 'y', 'y', '-', 'y', '-', 'y'),
     -- views: reading them is open to all four, what they show is not
     ('view tasks',                'SELECT FROM ains.tasks',                                            'y', 'y', 'y', 'y', '-', 'y'),
     ('view dead_letters',         'SELECT FROM ains.dead_letters',                                     'y', 'y', 'y', 'y', '-', 'y'),
@@ -105,6 +107,8 @@ INSERT INTO may VALUES
     ('view dead_agents',          'SELECT FROM ains.dead_agents',                                      'y', 'y', 'y', 'y', '-', 'y'),
     ('view schedules',            'SELECT FROM ains.schedules',                                        'y', 'y', 'y', 'y', '-', 'y'),
     ('view templates',            'SELECT FROM ains.templates',                                        'y', 'y', 'y', 'y', '-', 'y'),
+    ('view events',               'SELECT FROM ains.events',                                           'y', 'y', 'y', 'y', '-', 'y'),
+    ('view webhooks',             'SELECT FROM ains.webhooks',                                         'y', 'y', 'y', 'y', '-', 'y'),
     -- tables and what only the library uses: nobody's
     ('view task_info',            'SELECT FROM ains.task_info',                                        '-', '-', '-', '-', '-', 'y'),
     ('table task',                'SELECT FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
@@ -123,6 +127,9 @@ INSERT INTO may VALUES
     ('table non_retryable_error', 'SELECT FROM ains.non_retryable_error',                              '-', '-', '-', '-', '-', 'y'),
     ('table schedule',            'SELECT FROM ains.schedule',                                         '-', '-', '-', '-', '-', 'y'),
     ('table schedule: update',    'UPDATE ains.schedule SET owner = 10',                               '-', '-', '-', '-', '-', 'y'),
+    ('table event',               'SELECT FROM ains.event',                                            '-', '-', '-', '-', '-', 'y'),
+    ('table event_progress',      'SELECT FROM ains.event_progress',                                   '-', '-', '-', '-', '-', 'y'),
+    ('table webhook',             'SELECT FROM ains.webhook',                                          '-', '-', '-', '-', '-', 'y'),
     ('table template',            'SELECT FROM ains.template',                                         '-', '-', '-', '-', '-', 'y'),
     ('sequence of task ids',      $$SELECT nextval('ains.task_task_id_seq')$$,                         '-', '-', '-', '-', '-', 'y'),
     ('sequence token_ceiling',    'SELECT last_value FROM ains.token_ceiling',                         '-', '-', '-', '-', '-', 'y'),

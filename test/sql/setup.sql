@@ -37,7 +37,8 @@ SELECT c.oid::regclass AS without_comment FROM pg_class c
  WHERE c.relnamespace = 'ains'::regnamespace AND c.relkind IN ('r', 'p', 'v')
    AND NOT c.relispartition AND obj_description(c.oid, 'pg_class') IS NULL;
 
--- what pg_dump keeps: every table and every sequence
+-- what pg_dump keeps: every table and every sequence, but how far events are,
+-- which follows from them
 SELECT c.oid::regclass AS not_dumped FROM pg_class c, pg_extension e
  WHERE c.relnamespace = 'ains'::regnamespace AND c.relkind IN ('r', 'p', 'S') AND NOT c.relispartition
    AND e.extname = 'ains' AND NOT c.oid = ANY (e.extconfig);

@@ -186,6 +186,7 @@ sub calls_that_write
 	my ($waiting, $held, $token) = @_;
 
 	return (
+		add_webhook => "SELECT ains.add_webhook('https://example.com', '{*}', 'x')",
 		adjust_trust => "SELECT ains.adjust_trust('a', 0, 'x')",
 		attach_agent => "SELECT ains.attach_agent('a')",
 		cancel => "SELECT ains.cancel($waiting)",
@@ -215,6 +216,7 @@ sub calls_that_write
 		resume => "SELECT ains.resume('work')",
 		resume_agent => "SELECT ains.resume_agent('a')",
 		resume_schedule => "SELECT ains.resume_schedule('s')",
+		remove_webhook => "SELECT ains.remove_webhook(ains.add_webhook('https://example.com', '{*}', 'x'))",
 		retry => "SELECT ains.retry($waiting)",
 		run_schedules => 'SELECT ains.run_schedules()',
 		save_template => "SELECT ains.save_template('t', 'work')",

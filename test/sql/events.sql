@@ -1,0 +1,127 @@
+\set ECHO none
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set begin :abs_srcdir '/sql/begin.psql'
+\i :begin
+--
+-- Events: what happened, in the order of ids that never go back.
+--
+-- One pass may meet some transaction that the server itself has open.
+CREATE PROCEDURE t.publish() LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1 .. 1000 LOOP
+        PERFORM ains.sweep();
+        COMMIT;
+        EXIT WHEN (SELECT published >= (SELECT coalesce(max(event_id), 0) FROM ains.event)
+                     FROM ains.event_progress);
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END
+$$;
+CREATE VIEW t.events AS
+SELECT kind, CASE WHEN owner <> session_user::regrole THEN owner END AS owner, task_id - min(task_id) OVER () + 1 AS task, capability, agent_id, detail
+  FROM ains.events ORDER BY event_id;
+-- For the next look only what comes then.
+CREATE PROCEDURE t.forget() LANGUAGE sql AS
+    'UPDATE ains.event_progress SET pruned = published; DELETE FROM ains.event';
+
+-- off by default, and the kinds are known ones
+SHOW ains.events;
+SELECT ains.register_agent('a', capabilities => ARRAY['work']) IS NOT NULL;
+SELECT count(*) FROM ains.event;
+\set ON_ERROR_STOP off
+SET ains.events = 'task.completed, task.complete';
+SET ains.events = 'task*';
+SET ains.events = 'tasks.*';
+\set ON_ERROR_STOP on
+SET ains.events = ' task.completed,agent.dead ';
+SELECT ains.enqueue('work') > 0;
+SELECT count(*) FROM ains.claim('a');
+SELECT ains.complete(task_id, lease_token) FROM ains.task;
+CALL t.publish();
+SELECT * FROM t.events;
+CALL t.forget();
+
+SET ains.events = '*';
+-- the ways of a task
+SET ROLE regress_producer;
+SELECT ains.enqueue('work', '"hard"', max_attempts => 2) AS hard \gset
+RESET ROLE;
+SELECT lease_token FROM ains.claim('a') \gset
+SELECT ains.fail(:hard, :lease_token, 'no luck', retryable => true, retry_after => '1 s');
+SELECT t.advance('2 s');
+SELECT tasks_due FROM ains.sweep();
+SELECT lease_token FROM ains.claim('a') \gset
+SELECT ains.release(:hard, :lease_token);
+SELECT lease_token FROM ains.claim('a') \gset
+SELECT ains.cancel(:hard, 'changed my mind');
+SELECT ains.fail(:hard, :lease_token, 'as you wish');
+SELECT ains.retry(:hard);
+SELECT lease_token FROM ains.claim('a') \gset
+SELECT ains.fail(:hard, :lease_token, 'not found');
+CALL t.publish();
+SELECT * FROM t.events;
+CALL t.forget();
+
+-- batches, dependencies, expiry
+SELECT ains.enqueue('work', '1') AS first \gset
+SELECT ains.enqueue('work', '2', depends_on => ARRAY[:first]) AS second \gset
+SELECT ains.enqueue('work', '3', depends_on => ARRAY[:first]) AS third \gset
+SELECT ains.enqueue('work', '4', depends_on => ARRAY[:third]) AS fourth \gset
+SELECT ains.complete(task_id, lease_token) FROM ains.claim('a');
+SELECT ains.cancel(:third);
+SELECT count(*) FROM ains.enqueue_batch('other', '[1, 2]');
+SELECT ains.enqueue('other', expires_at => t.now() + '1 s') > 0;
+SELECT t.advance('2 s');
+SELECT tasks_expired FROM ains.sweep();
+SELECT count(*) FROM ains.claim('a');
+SELECT ains.complete_batch(array_agg(task_id), array_agg(lease_token)) IS NOT NULL FROM ains.task WHERE status = 'ACTIVE';
+CALL t.publish();
+SELECT * FROM t.events;
+CALL t.forget();
+
+-- agents
+SELECT (ains.drain_agent('a')).wanted;
+SELECT (ains.resume_agent('a')).wanted;
+SELECT agent_status FROM ains.heartbeat('a', 'DEGRADED');
+SELECT t.advance('91 s');
+SELECT agents_marked_dead FROM ains.sweep();
+SELECT agent_status FROM ains.heartbeat('a');
+SELECT (ains.stop_agent('a')).wanted;
+SELECT t.advance('2 days');
+SELECT ains.prune_agents('1 h');
+CALL t.publish();
+SELECT * FROM t.events;
+CALL t.forget();
+
+-- what is rolled back has not happened
+BEGIN;
+SELECT ains.enqueue('work') > 0;
+SAVEPOINT s;
+SELECT ains.enqueue('work') > 0;
+ROLLBACK TO s;
+COMMIT;
+BEGIN;
+SELECT ains.enqueue('work') > 0;
+ROLLBACK;
+CALL t.publish();
+SELECT kind, capability FROM ains.events;
+
+-- everybody sees his own
+SET ROLE regress_producer;
+SELECT ains.enqueue('work') > 0;
+RESET ROLE;
+CALL t.publish();
+SET ROLE regress_producer;
+SELECT kind, owner::text FROM ains.events;
+SET ROLE regress_monitor;
+SELECT count(*) FROM ains.events;
+SET ROLE regress_agent;
+SELECT count(*) FROM ains.events;
+RESET ROLE;
+
+-- they go when they are past retention
+SELECT t.advance('8 days');
+SELECT ains.enqueue('work') > 0;
+CALL t.publish();
+SELECT count(*) FROM ains.events;
+SELECT pruned < published FROM ains.event_progress;
