@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "core/run.h"
 #include "guc.h"
 #include "soft/effects.h"
 #include "soft/shmem.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 		return;
 	shmem_init();
 	effects_init();
+	run_init();
 	ddl_init();
 	launcher_init();
 }

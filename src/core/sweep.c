@@ -12,6 +12,7 @@
 #include "core/capability.h"
 #include "core/dependency.h"
 #include "core/lease.h"
+#include "core/run.h"
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
@@ -159,6 +160,8 @@ expire(Call *call, const TaskRow *task)
 	task_note_changed(call, task);
 	effect_finished(call->db, task->task_id);
 	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
+	if (task->run_id != 0)
+		run_note_ended(call, task->run_id, task->stage, TASK_EXPIRED, task->task_id, 0);
 	dependency_ended(call, task, TASK_EXPIRED);
 }
 
@@ -294,6 +297,12 @@ write_trust(Call *call, SweepCounts *counts)
 }
 
 static bool
+keep_up_runs(Call *call, SweepCounts *counts)
+{
+	return upkeep && run_upkeep(call);
+}
+
+static bool
 prune_agents(Call *call, SweepCounts *counts)
 {
 	return upkeep &&
@@ -315,6 +324,7 @@ const SweepStep sweep_steps[] = {
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
 	{"writing down trust", write_trust},
+	{"keeping up runs", keep_up_runs},
 	{"pruning agents", prune_agents},
 	{"maintaining history", maintain_shelves},
 };

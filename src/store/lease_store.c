@@ -75,7 +75,7 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 		"  AND t.rank = $3 AND (t.lease_token IS NULL OR t.lease_token < $6)"
 		"  AND (t.expires_at IS NULL OR t.expires_at > $8 OR t.attempt > 0)"
 		" RETURNING t.capability, t.payload, t.priority, t.attempt, t.max_attempts,"
-		"  t.lease_expires_at, t.checkpoint, t.deadline, t.metadata, t.run_at",
+		"  t.lease_expires_at, t.checkpoint, t.deadline, t.metadata, t.run_at, t.run_id",
 		9, {INT8OID, INT4OID, INT8OID, TEXTOID, INT8OID, INT8OID, INTERVALOID,
 	TIMESTAMPTZOID, INTERVALOID}};
 	QueryCall	q;
@@ -111,6 +111,7 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 		if (!query_isnull(&q, 0, 9))
 			task->metadata = query_datum_copy(&q, 0, 9);
 		task->run_at = query_time(&q, 0, 10);
+		task->run_id = query_isnull(&q, 0, 11) ? 0 : query_int64(&q, 0, 11);
 	}
 	query_end(&q);
 	return done;

@@ -31,6 +31,7 @@ typedef struct ClaimedTask
 	Datum		checkpoint;		/* 0: NULL, likewise below */
 	TimestampTz deadline;
 	Datum		metadata;
+	int64		run_id;			/* 0: none */
 } ClaimedTask;
 
 extern int	lease_store_ready_keys(int32 lane_id, ReadyKey from, int room, ReadyKey *keys);
