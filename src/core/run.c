@@ -184,24 +184,40 @@ verdict(const RunRow *run, const RunTotals *totals)
 	return totals->failed > 0 && !run->goes_on ? "FAILED" : "COMPLETED";
 }
 
+/*
+ * While a transaction commits it has no snapshot any more, which statements
+ * need. Returns the latest, which sees what was written so far.
+ */
+static Snapshot
+begin_statements(void)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return RegisterSnapshot(GetLatestSnapshot());
+}
+
+static void
+end_statements(Snapshot snapshot)
+{
+	UnregisterSnapshot(snapshot);
+	PopActiveSnapshot();
+}
+
 /* Writes down the end of a run if this is it. The run's lock is ours alone. */
 static void
 end_if_over(int64 run_id)
 {
-	Snapshot	snapshot;
 	RunRow		run;
 	RunTotals	totals;
+	Snapshot	snapshot = begin_statements();
 	int64		live;
 	bool		is_over;
 
-	CommandCounterIncrement();
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	live = run_store_count_live(run_id, snapshot);
 	is_over = live == 0 && run_store_find(run_id, snapshot, &run) &&
 		strcmp(run.status, "RUNNING") == 0;
 	if (is_over)
 		run_store_totals(run_id, snapshot, &totals);
-	UnregisterSnapshot(snapshot);
 	runs_set(notes_db, run_id, live);
 	if (is_over)
 	{
@@ -210,27 +226,27 @@ end_if_over(int64 run_id)
 		run_store_set_status(run_id, status,
 							 strcmp(status, "NEEDS_DECISION") == 0 ? 0 : notes_now);
 	}
+	end_statements(snapshot);
 }
 
 /* This transaction adds tasks to a run that may have ended meanwhile. */
 static void
 reopen(int64 run_id, bool put_back)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot	snapshot = begin_statements();
 	RunRow		run;
 	bool		closed = run_store_find(run_id, snapshot, &run) &&
 		strcmp(run.status, "RUNNING") != 0;
 
-	UnregisterSnapshot(snapshot);
-	if (!closed)
-		return;
-	if (strcmp(run.status, "CANCELLED") == 0 && !put_back)
+	if (closed && strcmp(run.status, "CANCELLED") == 0 && !put_back)
 		ereport(ERROR,
 				(errcode(AINS_INVALID_TRANSITION),
 				 errmsg("cannot add tasks to this run"),
 				 errdetail("Run " INT64_FORMAT " was cancelled in the meantime.", run_id),
 				 errhint("Create another one.")));
-	run_store_set_status(run_id, "RUNNING", 0);
+	if (closed)
+		run_store_set_status(run_id, "RUNNING", 0);
+	end_statements(snapshot);
 }
 
 static int
@@ -289,7 +305,6 @@ before_commit(void)
 		return;
 	context = AllocSetContextCreate(TopTransactionContext, "ains runs", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	PushActiveSnapshot(GetTransactionSnapshot());
 	qsort(notes, note_count, sizeof(RunNote), compare_notes);
 	for (int i = 0; i < note_count;)
 	{
@@ -300,7 +315,6 @@ before_commit(void)
 		settle(&notes[i], next - i);
 		i = next;
 	}
-	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

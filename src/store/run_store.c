@@ -8,6 +8,7 @@
 #include "commands/sequence.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "query.h"
@@ -159,7 +160,10 @@ run_store_add_tally(Oid task_relid, const RunTally *tally)
 
 	if (!rows_open(&tallies, get_relname_relid("run_tally", schema)))
 	{
+		/* a transaction that commits has no snapshot any more */
+		PushActiveSnapshot(GetTransactionSnapshot());
 		insert_tally(tally);
+		PopActiveSnapshot();
 		return;
 	}
 	rows_new(&tallies);
