@@ -236,7 +236,7 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 		.error = psprintf("task " INT64_FORMAT ", which it depends on, ended as %s",
 						  failures->cause, task_status_name(failures->status))};
 
-	if (run_goes_on(task->run_id))
+	if (run_goes_on(call, task->run_id))
 	{
 		/* all edges to the one that ended go at once */
 		unblock(call, task, 0);

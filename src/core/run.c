@@ -214,7 +214,7 @@ end_if_over(int64 run_id)
 	bool		is_over;
 
 	live = run_store_count_live(run_id, snapshot);
-	is_over = live == 0 && run_store_find(run_id, snapshot, &run) &&
+	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) &&
 		strcmp(run.status, "RUNNING") == 0;
 	if (is_over)
 		run_store_totals(run_id, snapshot, &totals);
@@ -233,19 +233,19 @@ end_if_over(int64 run_id)
 static void
 reopen(int64 run_id, bool put_back)
 {
-	Snapshot	snapshot = begin_statements();
 	RunRow		run;
-	bool		closed = run_store_find(run_id, snapshot, &run) &&
-		strcmp(run.status, "RUNNING") != 0;
+	Snapshot	snapshot;
 
-	if (closed && strcmp(run.status, "CANCELLED") == 0 && !put_back)
+	if (!run_store_find(notes_relid, run_id, &run) || strcmp(run.status, "RUNNING") == 0)
+		return;
+	if (strcmp(run.status, "CANCELLED") == 0 && !put_back)
 		ereport(ERROR,
 				(errcode(AINS_INVALID_TRANSITION),
 				 errmsg("cannot add tasks to this run"),
 				 errdetail("Run " INT64_FORMAT " was cancelled in the meantime.", run_id),
 				 errhint("Create another one.")));
-	if (closed)
-		run_store_set_status(run_id, "RUNNING", 0);
+	snapshot = begin_statements();
+	run_store_set_status(run_id, "RUNNING", 0);
 	end_statements(snapshot);
 }
 
@@ -413,7 +413,7 @@ run_require_open(Call *call, int64 run_id)
 {
 	RunRow		run;
 
-	if (!run_store_find(run_id, NULL, &run))
+	if (!run_store_find(call->db->task_relid, run_id, &run))
 		refuse_unknown(run_id);
 	require_own(call, &run);
 	if (strcmp(run.status, "RUNNING") != 0)
@@ -426,11 +426,11 @@ run_require_open(Call *call, int64 run_id)
 
 /* Whether tasks of a run go on when one they depend on does not complete. */
 bool
-run_goes_on(int64 run_id)
+run_goes_on(Call *call, int64 run_id)
 {
 	RunRow		run;
 
-	return run_id != 0 && run_store_find(run_id, NULL, &run) && run.goes_on;
+	return run_id != 0 && run_store_find(call->db->task_relid, run_id, &run) && run.goes_on;
 }
 
 /* Appends the rows of run_progress(). Raises 42704, 42501. */
@@ -439,7 +439,7 @@ run_progress(Call *call, int64 run_id, Tuplestorestate *store)
 {
 	RunRow		run;
 
-	if (!run_store_find(run_id, NULL, &run))
+	if (!run_store_find(call->db->task_relid, run_id, &run))
 		refuse_unknown(run_id);
 	if (!call_is_monitor(call))
 		require_own(call, &run);

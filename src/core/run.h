@@ -23,7 +23,7 @@ extern void run_note_put_back(Call *call, int64 run_id, const char *stage, TaskS
 
 extern int64 run_create(Call *call, NewRun *run);
 extern bool run_require_open(Call *call, int64 run_id);
-extern bool run_goes_on(int64 run_id);
+extern bool run_goes_on(Call *call, int64 run_id);
 extern void run_progress(Call *call, int64 run_id, Tuplestorestate *store);
 extern int64 run_cancel(Call *call, int64 run_id, const char *reason);
 extern int64 run_retry(Call *call, int64 run_id);

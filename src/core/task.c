@@ -356,7 +356,7 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int6
 	{
 		depends_on = dependency_store_of_ended(task_id, &count);
 		unmet = palloc(Max(count, 1) * sizeof(int64));
-		unmet_count = dependency_await(call, depends_on, count, true, run_goes_on(run_id),
+		unmet_count = dependency_await(call, depends_on, count, true, run_goes_on(call, run_id),
 									   unmet);
 	}
 	status = unmet_count > 0 ? TASK_BLOCKED : TASK_PENDING;

@@ -44,6 +44,7 @@ run_store_insert(const NewRun *run)
 
 #define RUN_COLUMNS "run_id, owner::oid, status, target, on_failure = 'continue'"
 
+/* snapshot: NULL for the statement's own. */
 static bool
 find_one(SavedQuery *query, int64 run_id, Snapshot snapshot, RunRow *run)
 {
@@ -66,14 +67,42 @@ find_one(SavedQuery *query, int64 run_id, Snapshot snapshot, RunRow *run)
 	return found;
 }
 
-/* A run as a snapshot has it (NULL: the transaction's); false: there is none. */
+/* Columns of ains.run, for rows.h. */
+enum
+{
+	R_RUN_ID, R_OWNER, R_STATUS, R_TARGET, R_ON_FAILURE
+};
+static const char *const run_columns[] = {
+	"run_id", "owner", "status", "target", "on_failure", NULL};
+static RowTable runs = {.columns = run_columns};
+
+/* A run by the latest snapshot; false: there is none. */
 bool
-run_store_find(int64 run_id, Snapshot snapshot, RunRow *run)
+run_store_find(Oid task_relid, int64 run_id, RunRow *run)
 {
 	static SavedQuery find = {
 		"SELECT " RUN_COLUMNS " FROM ains.run WHERE run_id = $1", 1, {INT8OID}};
+	bool		found;
 
-	return find_one(&find, run_id, snapshot, run);
+	if (!rows_open(&runs, get_relname_relid("run", get_rel_namespace(task_relid))))
+	{
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+		found = find_one(&find, run_id, snapshot, run);
+		UnregisterSnapshot(snapshot);
+		return found;
+	}
+	found = rows_find(&runs, run_id);
+	if (found)
+	{
+		run->run_id = run_id;
+		run->owner = DatumGetObjectId(rows_get(&runs, R_OWNER));
+		run->status = TextDatumGetCString(rows_get(&runs, R_STATUS));
+		run->target = rows_isnull(&runs, R_TARGET) ? 0 : DatumGetInt32(rows_get(&runs, R_TARGET));
+		run->goes_on = strcmp(TextDatumGetCString(rows_get(&runs, R_ON_FAILURE)), "continue") == 0;
+	}
+	rows_close(&runs);
+	return found;
 }
 
 /* Locks a run, waiting for whoever has it; false: there is none. */

@@ -54,7 +54,7 @@ typedef struct RunTotals
 } RunTotals;
 
 extern int64 run_store_insert(const NewRun *run);
-extern bool run_store_find(int64 run_id, Snapshot snapshot, RunRow *run);
+extern bool run_store_find(Oid task_relid, int64 run_id, RunRow *run);
 extern bool run_store_lock(int64 run_id, RunRow *run);
 extern void run_store_set_status(int64 run_id, const char *status, TimestampTz finished_at);
 extern void run_store_decide(int64 run_id, const char *decision, Oid role);
