@@ -324,6 +324,12 @@ at_transaction_end(XactEvent event, void *arg)
 {
 	if (note_count == 0)
 		return;
+	if (event == XACT_EVENT_PRE_PREPARE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot prepare a transaction that changed a run"),
+				 errdetail("The run would be locked until COMMIT PREPARED."),
+				 errhint("Commit it with COMMIT.")));
 	if (event == XACT_EVENT_PRE_COMMIT)
 		before_commit();
 	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT)

@@ -202,6 +202,16 @@ SELECT ains.complete(:task_id, :lease_token);
 COMMIT;
 SELECT * FROM t.run WHERE run_id = :run;
 
+-- two-phase commit is refused, also of what changes nothing in memory
+SELECT ains.create_run('prepared') AS run \gset
+SELECT ains.enqueue('find', run_id => :run) AS one \gset
+SELECT count(*) FROM ains.claim('a');
+BEGIN;
+SELECT ains.enqueue('find', run_id => :run, depends_on => ARRAY[:one]) > 0 AS blocked;
+PREPARE TRANSACTION 'run';
+SELECT ains.complete(:one, t.token(:one));
+SELECT * FROM t.run WHERE run_id = :run;
+
 -- rows of what ended are added up, and runs past retention forgotten
 SELECT ains.create_run('folded') AS run \gset
 SELECT count(*) FROM ains.enqueue_batch('find', (SELECT jsonb_agg(n) FROM generate_series(1, 1100) n), run_id => :run);
