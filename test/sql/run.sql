@@ -256,3 +256,16 @@ SET ROLE regress_admin;
 SELECT name, metadata FROM ains.runs;
 SELECT ains.cancel_run(:run);
 RESET ROLE;
+
+-- an agent of another role ends it
+SET ROLE regress_agent;
+SELECT agent_id FROM ains.register_agent('theirs', capabilities => '{theirs}');
+SET ROLE regress_producer;
+SELECT ains.enqueue_chain('[{"capability": "theirs"}, {"capability": "theirs"}]', name => 'theirs') > 0 AS made;
+SET ROLE regress_agent;
+SELECT ains.complete(task_id, lease_token, '1') FROM ains.claim('theirs');
+SELECT payload, ains.complete(task_id, lease_token) FROM ains.claim('theirs');
+SELECT count(*) FROM ains.runs;
+SET ROLE regress_producer;
+SELECT name, status, completed FROM ains.runs WHERE name = 'theirs';
+RESET ROLE;
