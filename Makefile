@@ -13,7 +13,7 @@ PG_CONFIG ?= pg_config
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ains.control)
 
 # The install script, in the order of creation.
-SQL_PARTS = header types tables internal fn_agent fn_task fn_schedule fn_webhook fn_admin fn_monitor views grants startup
+SQL_PARTS = header types tables internal fn_agent fn_task fn_run fn_schedule fn_webhook fn_admin fn_monitor views grants startup
 
 EXTENSION = ains
 MODULE_big = ains

@@ -8,20 +8,22 @@ CREATE FUNCTION ains.enqueue(
     timeout interval DEFAULT NULL, expires_at timestamptz DEFAULT NULL,
     unique_key text DEFAULT NULL, depends_on bigint[] DEFAULT NULL, run_id bigint DEFAULT NULL,
     min_trust numeric DEFAULT NULL, agent_id text DEFAULT NULL, metadata jsonb DEFAULT NULL,
-    on_conflict text DEFAULT 'return', concurrency_key text DEFAULT NULL) RETURNS bigint
+    on_conflict text DEFAULT 'return', concurrency_key text DEFAULT NULL,
+    stage text DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_enqueue';
 COMMENT ON FUNCTION ains.enqueue(text, jsonb, integer, timestamptz, integer, interval, timestamptz,
-    text, bigint[], bigint, numeric, text, jsonb, text, text)
+    text, bigint[], bigint, numeric, text, jsonb, text, text, text)
     IS 'enqueues a task, claimable by others when this transaction commits; returns its id';
 
 CREATE FUNCTION ains.enqueue_batch(
     capability text, payloads jsonb, priority integer DEFAULT 5, run_at timestamptz DEFAULT NULL,
     max_attempts integer DEFAULT NULL, timeout interval DEFAULT NULL,
     expires_at timestamptz DEFAULT NULL, run_id bigint DEFAULT NULL,
-    priorities integer[] DEFAULT NULL, unique_keys text[] DEFAULT NULL) RETURNS SETOF bigint
+    priorities integer[] DEFAULT NULL, unique_keys text[] DEFAULT NULL,
+    stage text DEFAULT NULL) RETURNS SETOF bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_enqueue_batch';
 COMMENT ON FUNCTION ains.enqueue_batch(text, jsonb, integer, timestamptz, integer, interval,
-    timestamptz, bigint, integer[], text[])
+    timestamptz, bigint, integer[], text[], text)
     IS 'enqueues 1 to 10,000 tasks, all or none; returns their ids in input order';
 
 CREATE FUNCTION ains.cancel(task_id bigint, reason text DEFAULT NULL) RETURNS ains.task_status

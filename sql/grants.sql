@@ -33,13 +33,14 @@ GRANT EXECUTE ON FUNCTION ains_internal.clock_now(), ains_internal.roster(),
 
 GRANT SELECT ON ains.tasks, ains.dead_letters, ains.attempts, ains.agents, ains.active_agents,
     ains.dead_agents, ains.schedules, ains.templates, ains.events,
-    ains.webhooks
+    ains.webhooks, ains.runs
     TO ains_producer, ains_agent, ains_monitor, ains_admin;
 
 GRANT EXECUTE ON ROUTINE
     ains.enqueue, ains.enqueue_batch, ains.wait_for_result, ains.schedule, ains.unschedule,
     ains.pause_schedule, ains.resume_schedule, ains.save_template, ains.drop_template,
-    ains.enqueue_from_template
+    ains.enqueue_from_template, ains.create_run, ains.enqueue_chain, ains.cancel_run,
+    ains.retry_run, ains.resolve_run
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
@@ -57,6 +58,9 @@ GRANT EXECUTE ON ROUTINE
 GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, ains.search_agents,
     ains.trust_history, ains.leaderboard
     TO ains_producer, ains_agent, ains_monitor;
+
+GRANT EXECUTE ON ROUTINE ains.run_progress
+    TO ains_producer, ains_monitor;
 
 GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
     TO ains_monitor;

@@ -1,7 +1,7 @@
 -- ains: the coordinator for fleets of agents and workers, inside PostgreSQL.
 --
 -- This script is joined from the parts in sql/, in this order: header, types,
--- tables, internal, fn_agent, fn_task, fn_schedule, fn_admin, views, grants,
+-- tables, internal, fn_agent, fn_task, fn_run, fn_schedule, fn_admin, views, grants,
 -- startup.
 -- Words: an *agent* is a registered worker process; a *capability* a named
 -- kind of work; a *task* one unit of it; a *lease* the exclusive hold a claim

@@ -157,6 +157,9 @@ CREATE TABLE ains.task (
     metadata            jsonb,
     checkpoint          jsonb,
     depends_on          bigint[],
+    run_id              bigint,             -- NULL: no run
+    stage               text,
+    takes_output        boolean,            -- NULL: it does not
     CHECK (status IN ('BLOCKED', 'SCHEDULED', 'PENDING', 'ACTIVE')),
     CHECK (priority BETWEEN 1 AND 10),
     CHECK (status <> 'ACTIVE' OR (agent_id IS NOT NULL AND lease_token IS NOT NULL
@@ -172,6 +175,7 @@ CREATE INDEX task_ready ON ains.task (lane_id, rank, task_id) WHERE status = 'PE
 CREATE INDEX task_held ON ains.task (agent_id) WHERE status = 'ACTIVE';
 CREATE INDEX task_wake ON ains.task (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX task_unique_key ON ains.task (capability, unique_key) WHERE unique_key IS NOT NULL;
+CREATE INDEX task_run ON ains.task (run_id) WHERE run_id IS NOT NULL;
 
 -- What BLOCKED tasks still wait for, and nothing else: an edge goes when the
 -- task it names completes, or the one that waits ends (core/dependency.c).
@@ -216,6 +220,9 @@ CREATE TABLE ains.task_history (
     metadata      jsonb,
     checkpoint    jsonb,
     depends_on    bigint[],
+    run_id        bigint,
+    stage         text,
+    takes_output  boolean,
     result        jsonb,
     usage         jsonb
 ) PARTITION BY RANGE (shelf);
@@ -337,6 +344,46 @@ CREATE TABLE ains.webhook (
 );
 COMMENT ON TABLE ains.webhook IS 'URLs that are told of events';
 
+-- Tasks that belong together. Its status moves in the transaction that ends the
+-- last of them; until then none of them touches this row (core/run.c).
+CREATE TABLE ains.run (
+    run_id      bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9007199254740991) PRIMARY KEY,
+    name        text NOT NULL,
+    owner       regrole NOT NULL,
+    status      text NOT NULL DEFAULT 'RUNNING',
+    target      integer,
+    on_failure  text NOT NULL DEFAULT 'fail',
+    decision    text,
+    decided_by  regrole,
+    created_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    criteria    jsonb NOT NULL,
+    metadata    jsonb,
+    CHECK (char_length(name) BETWEEN 1 AND 128),
+    CHECK (status IN ('RUNNING', 'NEEDS_DECISION', 'COMPLETED', 'FAILED', 'CANCELLED')),
+    CHECK (target > 0),
+    CHECK (on_failure IN ('fail', 'continue')),
+    CHECK (decision IN ('accept', 'continue', 'cancel'))
+);
+COMMENT ON TABLE ains.run IS 'runs: tasks that belong together, what they are for and how it stands';
+
+-- What has ended in a run: one row for each transaction that ended tasks of it,
+-- so that none waits for another. The sweeper adds many up to one. What lives is
+-- counted in ains.task.
+CREATE TABLE ains.run_tally (
+    tally_id   bigint GENERATED ALWAYS AS IDENTITY,
+    run_id     bigint NOT NULL,
+    completed  bigint NOT NULL,
+    failed     bigint NOT NULL,
+    cancelled  bigint NOT NULL,
+    expired    bigint NOT NULL,
+    first_task bigint,
+    started_at timestamptz,
+    stage      text,
+    PRIMARY KEY (run_id, tally_id)
+);
+COMMENT ON TABLE ains.run_tally IS 'how many tasks of each stage of a run have ended, and how; to be added up';
+
 -- No lease token is ever issued above this. A sequence, because setval is not
 -- undone by a rollback; see soft/token.c.
 CREATE SEQUENCE ains.token_ceiling MAXVALUE 9007199254740991;
@@ -391,6 +438,19 @@ COMMENT ON COLUMN ains.task.checkpoint IS 'where the next attempt resumes';
 COMMENT ON COLUMN ains.task.depends_on IS 'the tasks that must complete before it may run, done ones included';
 COMMENT ON COLUMN ains.task.unmet IS 'how many of depends_on have not completed, as long as it is BLOCKED';
 COMMENT ON COLUMN ains.task.awaited IS 'true: whoever ends it looks for tasks that wait for it; NULL: nobody does';
+
+COMMENT ON COLUMN ains.task.run_id IS 'the run it belongs to';
+COMMENT ON COLUMN ains.task.stage IS 'its stage in that run';
+COMMENT ON COLUMN ains.task.takes_output IS 'true: its payload gets the result of the task it depends on, as previous_output';
+
+COMMENT ON COLUMN ains.run.owner IS 'the role that made it; its members add tasks';
+COMMENT ON COLUMN ains.run.target IS 'how many tasks of the last stage have to complete; NULL: no matter';
+COMMENT ON COLUMN ains.run.on_failure IS 'what a task that ended otherwise does to those that wait for it: fail them, or let them continue';
+COMMENT ON COLUMN ains.run.decision IS 'what ains.resolve_run was told last';
+COMMENT ON COLUMN ains.run.criteria IS 'what it is for; the key target_stage names the stage whose tasks count for the target';
+COMMENT ON COLUMN ains.run_tally.completed IS 'tasks that ended so, less those that were put back; likewise the others';
+COMMENT ON COLUMN ains.run_tally.first_task IS 'the smallest id among them';
+COMMENT ON COLUMN ains.run_tally.started_at IS 'when the first of them was claimed';
 
 COMMENT ON COLUMN ains.dependency.task_id IS 'the task that waits';
 COMMENT ON COLUMN ains.dependency.depends_on IS 'a task it waits for';
@@ -447,4 +507,8 @@ SELECT pg_extension_config_dump('ains.event', '');
 SELECT pg_extension_config_dump('ains.event_event_id_seq', '');
 SELECT pg_extension_config_dump('ains.webhook', '');
 SELECT pg_extension_config_dump('ains.webhook_webhook_id_seq', '');
+SELECT pg_extension_config_dump('ains.run', '');
+SELECT pg_extension_config_dump('ains.run_run_id_seq', '');
+SELECT pg_extension_config_dump('ains.run_tally', '');
+SELECT pg_extension_config_dump('ains.run_tally_tally_id_seq', '');
 SELECT pg_extension_config_dump('ains.token_ceiling', '');

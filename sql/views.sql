@@ -19,7 +19,8 @@ SELECT t.task_id, t.capability, t.status, t.priority,
        coalesce(t.timeout, c.timeout) AS timeout,
        t.cancel_requested_at, t.cancel_reason, t.unique_key, t.progress,
        t.last_error AS error, NULL::timestamptz AS finished_at,
-       t.payload, t.metadata, t.checkpoint, NULL::jsonb AS result, NULL::jsonb AS usage
+       t.payload, t.metadata, t.checkpoint, NULL::jsonb AS result, NULL::jsonb AS usage,
+       t.depends_on, t.run_id, t.stage
   FROM ains.task t JOIN ains.capability c USING (capability)
 UNION ALL
 SELECT h.task_id, h.capability, h.status, h.priority, NULL,
@@ -29,7 +30,8 @@ SELECT h.task_id, h.capability, h.status, h.priority, NULL,
        coalesce(h.timeout, c.timeout),
        NULL, h.cancel_reason, h.unique_key, h.progress,
        h.error, h.finished_at,
-       h.payload, h.metadata, h.checkpoint, h.result, h.usage
+       h.payload, h.metadata, h.checkpoint, h.result, h.usage,
+       h.depends_on, h.run_id, h.stage
   FROM ains.task_history h LEFT JOIN ains.capability c USING (capability);
 COMMENT ON VIEW ains.task_info IS 'every task, live and finished; for the library (see ains.tasks)';
 
@@ -42,7 +44,8 @@ SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.at
        CASE WHEN o.own OR me.admin THEN i.metadata END AS metadata,
        CASE WHEN o.own OR me.admin THEN i.checkpoint END AS checkpoint,
        CASE WHEN o.own OR me.admin THEN i.result END AS result,
-       CASE WHEN o.own OR me.admin THEN i.usage END AS usage
+       CASE WHEN o.own OR me.admin THEN i.usage END AS usage,
+       i.depends_on, i.run_id, i.stage
   FROM ains.task_info i
   LEFT JOIN ains.agent a ON a.agent_id = i.agent_id AND i.status = 'ACTIVE'
  CROSS JOIN LATERAL (
@@ -129,6 +132,31 @@ SELECT w.webhook_id, w.url, w.events, w.owner, w.created_at, w.position
  WHERE pg_has_role(current_user, w.owner::oid, 'USAGE')
     OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
 COMMENT ON VIEW ains.webhooks IS 'the webhooks you may remove';
+
+CREATE VIEW ains.runs WITH (security_barrier) AS
+SELECT r.run_id, r.name, r.owner, r.status, r.target, r.on_failure, r.decision, r.decided_by,
+       r.created_at, r.finished_at, l.live, e.completed, e.failed, e.cancelled, e.expired,
+       CASE WHEN o.own OR me.admin THEN r.criteria END AS criteria,
+       CASE WHEN o.own OR me.admin THEN r.metadata END AS metadata
+  FROM ains.run r
+ CROSS JOIN LATERAL (SELECT pg_has_role(current_user, r.owner::oid, 'USAGE') AS own) o
+ CROSS JOIN (
+       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
+              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
+ CROSS JOIN LATERAL (SELECT count(*) AS live FROM ains.task t WHERE t.run_id = r.run_id) l
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(y.completed), 0)::bigint AS completed,
+              coalesce(sum(y.failed), 0)::bigint AS failed,
+              coalesce(sum(y.cancelled), 0)::bigint AS cancelled,
+              coalesce(sum(y.expired), 0)::bigint AS expired
+         FROM ains.run_tally y WHERE y.run_id = r.run_id) e
+ WHERE o.own OR me.admin OR me.monitor;
+COMMENT ON VIEW ains.runs IS 'the runs you may see; ains.run_progress tells more of one';
+
+COMMENT ON COLUMN ains.runs.live IS 'tasks that have not ended';
+COMMENT ON COLUMN ains.runs.completed IS 'tasks that ended so; likewise the others';
+COMMENT ON COLUMN ains.tasks.run_id IS 'the run it belongs to';
+COMMENT ON COLUMN ains.tasks.stage IS 'its stage in that run';
 
 COMMENT ON COLUMN ains.schedules.next_run IS 'when it is due next; NULL: it is paused';
 COMMENT ON COLUMN ains.schedules.missed_runs IS 'runs that were a minute late or later, or still are';

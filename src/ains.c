@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "core/run.h"
 #include "guc.h"
 #include "soft/effects.h"
 #include "soft/journal.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	shmem_init();
 	effects_init();
 	journal_init();
+	run_init();
 	ddl_init();
 	launcher_init();
 }

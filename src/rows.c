@@ -38,7 +38,7 @@
 #include "utils/snapmgr.h"
 
 /* The tables that were described, to be told of changes. */
-#define MAX_TABLES	4
+#define MAX_TABLES	8
 static RowTable *tables[MAX_TABLES];
 static int	table_count;
 

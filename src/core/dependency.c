@@ -4,7 +4,8 @@
  *
  * A task that depends on others is BLOCKED until all of them have COMPLETED.
  * The transaction that completes the last one unblocks it; one that ends
- * another way fails it, and what waits for it in turn.
+ * another way fails it, and what waits for it in turn; unless it belongs to a run
+ * that goes on, for which any end will do.
  *
  * Three things say so, and only who has the row of the waiting task locked
  * changes them: its count `unmet`, its edges in ains.dependency, one for each
@@ -35,6 +36,7 @@
 
 #include "compat.h"
 #include "core/event.h"
+#include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -58,7 +60,7 @@ refuse_dead_end(int64 task_id, TaskStatus status)
 
 /* Marks a task as awaited, its row locked by us from then on; false: it is done. */
 static bool
-await_one(Call *call, int64 task_id, bool again)
+await_one(Call *call, int64 task_id, bool again, bool any_end)
 {
 	TaskRow		task;
 	HistoryRow	past;
@@ -78,7 +80,7 @@ await_one(Call *call, int64 task_id, bool again)
 		{
 			if (!again)
 				task_require_visible(call, task_id, past.enqueued_by, NULL);
-			if (past.status != TASK_COMPLETED)
+			if (past.status != TASK_COMPLETED && !any_end)
 				refuse_dead_end(task_id, past.status);
 			return false;
 		}
@@ -99,16 +101,18 @@ await_one(Call *call, int64 task_id, bool again)
  * that have not completed, writes them to unmet and returns how many they are.
  * Raises NS006 if one ended without being completed, NS003 and 42501 if one is
  * unknown or not to be seen; `again`, for a task that comes back and was let
- * depend on them once, not these two.
+ * depend on them once, not these two; any_end, for one of a run that goes on
+ * whatever becomes of them, not NS006.
  */
 int
-dependency_await(Call *call, const int64 *ids, int count, bool again, int64 *unmet)
+dependency_await(Call *call, const int64 *ids, int count, bool again, bool any_end,
+				 int64 *unmet)
 {
 	int			unmet_count = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (await_one(call, ids[i], again))
+		if (await_one(call, ids[i], again, any_end))
 			unmet[unmet_count++] = ids[i];
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -161,10 +165,11 @@ for_dependents(Call *call, int64 task_id, OnDependent on_dependent, void *state)
 /*
  * One less to wait for. With the last, the task is due, now or at its run_at; as
  * with a retry, run_at moves on and the rank stays, so that the time it was
- * blocked counts as waiting in line, but not as being late.
+ * blocked counts as waiting in line, but not as being late. output: the result of
+ * the one it waited for; 0: NULL.
  */
 static void
-unblock(Call *call, const TaskRow *task, void *state)
+unblock(Call *call, const TaskRow *task, Datum output)
 {
 	TaskStatus	status = TASK_BLOCKED;
 	TimestampTz run_at = task->run_at;
@@ -180,6 +185,8 @@ unblock(Call *call, const TaskRow *task, void *state)
 	task_store_set_unmet(task->task_id, task->unmet - 1, status, run_at, wake_at);
 	if (status == TASK_BLOCKED)
 		return;
+	if (task->takes_output)
+		task_store_give_output(task->task_id, output);
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, status, 0);
 	if (status == TASK_PENDING)
 	{
@@ -190,11 +197,17 @@ unblock(Call *call, const TaskRow *task, void *state)
 		effect_wake_at(call->db, wake_at);
 }
 
-/* A task that is awaited was completed, its row deleted by us. */
-void
-dependency_met(Call *call, int64 task_id)
+static void
+meet_dependent(Call *call, const TaskRow *task, void *state)
 {
-	for_dependents(call, task_id, unblock, NULL);
+	unblock(call, task, *(Datum *) state);
+}
+
+/* A task that is awaited was completed, its row deleted by us; its result, or 0. */
+void
+dependency_met(Call *call, int64 task_id, Datum result)
+{
+	for_dependents(call, task_id, meet_dependent, &result);
 }
 
 /* Tasks that ended without being completed, and what waits for them not yet looked at. */
@@ -228,6 +241,12 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 		.error = psprintf("task " INT64_FORMAT ", which it depends on, ended as %s",
 						  failures->cause, task_status_name(failures->status))};
 
+	if (run_goes_on(call, task->run_id))
+	{
+		/* all edges to the one that ended go at once */
+		unblock(call, task, 0);
+		return;
+	}
 	history_store_finish(task->task_id, &finish);
 	dependency_store_remove(task->task_id);
 	effect_finished(call->db, task->task_id);
@@ -237,6 +256,8 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 	event_note(call, &(Event) {.kind = EVENT_TASK_FAILED, .owner = task->enqueued_by,
 			   .task_id = task->task_id, .capability = task->capability,
 			   .status = task_status_name(TASK_FAILED), .error = finish.error});
+	if (task->run_id != 0)
+		run_note_ended(call, task->run_id, task->stage, TASK_FAILED, task->task_id, 0);
 	if (task->awaited)
 		add_failure(failures, task->task_id);
 }
@@ -244,7 +265,8 @@ fail_dependent(Call *call, const TaskRow *task, void *state)
 /*
  * A task ended as `status`, not COMPLETED: its row, as given, was locked by us
  * and is deleted. Fails all that wait for it, directly or not, in this
- * transaction; for each of these that is awaited in turn, 8 bytes.
+ * transaction, unless their run goes on; for each of these that is awaited in
+ * turn, 8 bytes.
  */
 void
 dependency_ended(Call *call, const TaskRow *task, TaskStatus status)

@@ -12,8 +12,9 @@
 #include "core/call.h"
 #include "store/task_store.h"
 
-extern int	dependency_await(Call *call, const int64 *ids, int count, bool again, int64 *unmet);
-extern void dependency_met(Call *call, int64 task_id);
+extern int	dependency_await(Call *call, const int64 *ids, int count, bool again, bool any_end,
+							 int64 *unmet);
+extern void dependency_met(Call *call, int64 task_id, Datum result);
 extern void dependency_ended(Call *call, const TaskRow *task, TaskStatus status);
 extern bool dependency_is_free(const TaskRow *task);
 extern void dependency_list(Call *call, int64 task_id, Tuplestorestate *store);

@@ -19,6 +19,7 @@
 #include "core/capability.h"
 #include "core/dependency.h"
 #include "core/event.h"
+#include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -209,8 +210,10 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 								 capability->keep_history));
 	note_completed(call, held.agent_id, task_id, token, capability, held.claimed_at,
 				   held.timeout, held.enqueued_by, held.attempt);
+	if (held.run_id != 0)
+		run_note_ended(call, held.run_id, held.stage, TASK_COMPLETED, task_id, held.claimed_at);
 	if (held.awaited)
-		dependency_met(call, task_id);
+		dependency_met(call, task_id, result);
 	return true;
 }
 
@@ -236,8 +239,10 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	history_store_finish(task_id, &finish);
 	note_completed(call, task.agent_id, task_id, token, capability, task.claimed_at,
 				   task.timeout, task.enqueued_by, task.attempt);
+	if (task.run_id != 0)
+		run_note_ended(call, task.run_id, task.stage, TASK_COMPLETED, task_id, task.claimed_at);
 	if (task.awaited)
-		dependency_met(call, task_id);
+		dependency_met(call, task_id, result);
 	return true;
 }
 
@@ -489,6 +494,9 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 
 		history_store_finish(task->task_id, &finish);
 		effect_finished(call->db, task->task_id);
+		if (task->run_id != 0)
+			run_note_ended(call, task->run_id, task->stage, verdict.status, task->task_id,
+						   task->claimed_at);
 		dependency_ended(call, task, verdict.status);
 	}
 	return verdict.status;

@@ -13,6 +13,7 @@
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/lease.h"
+#include "core/run.h"
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
@@ -184,6 +185,8 @@ expire(Call *call, const TaskRow *task)
 	effect_finished(call->db, task->task_id);
 	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
 	task_note_event(call, task, EVENT_TASK_EXPIRED, TASK_EXPIRED);
+	if (task->run_id != 0)
+		run_note_ended(call, task->run_id, task->stage, TASK_EXPIRED, task->task_id, 0);
 	dependency_ended(call, task, TASK_EXPIRED);
 }
 
@@ -324,6 +327,12 @@ write_trust(Call *call, SweepCounts *counts)
 }
 
 static bool
+keep_up_runs(Call *call, SweepCounts *counts)
+{
+	return upkeep && run_upkeep(call);
+}
+
+static bool
 prune_agents(Call *call, SweepCounts *counts)
 {
 	return upkeep &&
@@ -368,6 +377,7 @@ const SweepStep sweep_steps[] = {
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
 	{"writing down trust", write_trust},
+	{"keeping up runs", keep_up_runs},
 	{"pruning agents", prune_agents},
 	{"pruning events", prune_events},
 	{"maintaining history", maintain_shelves},

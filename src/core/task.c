@@ -15,6 +15,7 @@
 #include "core/capability.h"
 #include "core/dependency.h"
 #include "core/event.h"
+#include "core/run.h"
 #include "core/shelf.h"
 #include "errors.h"
 #include "policy.h"
@@ -102,15 +103,17 @@ refuse_duplicate(const char *capability, const char *unique_key)
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
- * depends_on. Returns its id, or that of the live task with its unique key.
- * Raises NS007, 23505, and for depends_on NS003, NS006 and 42501.
+ * depends_on, run_id, stage, takes_output. Returns its id, or that of the live
+ * task with its unique key. Raises NS007, 23505, for depends_on NS003, NS006 and
+ * 42501, for run_id 42704, NS006 and 42501.
  */
 int64
 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 {
 	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
+	bool		goes_on = task->run_id != 0 && run_require_open(call, task->run_id);
 	int			unmet_count = dependency_await(call, task->depends_on, task->depends_on_count,
-											   false, unmet);
+											   false, goes_on, unmet);
 
 	place(call, task, unmet_count > 0);
 	for (;;)
@@ -131,6 +134,8 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 				dependency_store_add(task_id, task->depends_on, task->depends_on_count,
 									 unmet, unmet_count);
 			announce(call, task, task->rank, task_id);
+			if (task->run_id != 0)
+				run_note_added(call, task->run_id, 1);
 			return task_id;
 		}
 		if (on_conflict == CONFLICT_REFUSE)
@@ -179,7 +184,10 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 	Datum	   *priority_datums = palloc(count * sizeof(Datum));
 	Datum	   *rank_datums = palloc(count * sizeof(Datum));
 	int64		aging_interval;
+	int64		added = 0;
 
+	if (common->run_id != 0)
+		(void) run_require_open(call, common->run_id);
 	place(call, common, false);
 	aging_interval = capability_require(call, common->capability)->aging_interval;
 	for (int i = 0; i < count; i++)
@@ -202,13 +210,18 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 		TaskRow		other;
 
 		if (task_ids[i] != 0)
+		{
 			announce(call, common, DatumGetInt64(rank_datums[i]), task_ids[i]);
+			added++;
+		}
 		else if (task_store_find_unique(common->capability, unique_keys[i], false, &other))
 			task_ids[i] = other.task_id;
 		else
 			/* it ended in between: all or none, so the caller tries again */
 			refuse_duplicate(common->capability, unique_keys[i]);
 	}
+	if (common->run_id != 0)
+		run_note_added(call, common->run_id, added);
 	return task_ids;
 }
 
@@ -275,6 +288,37 @@ lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 					  "It has ended; ains.retry puts it back.");
 }
 
+/* Cancels a task whose row is locked by us. */
+static TaskStatus
+cancel_locked(Call *call, const TaskRow *task, const char *reason)
+{
+	Finish		finish = {.status = TASK_CANCELLED, .now = call->now.wall,
+		.cancel_reason = reason};
+
+	if (task->status == TASK_ACTIVE)
+	{
+		if (!task->cancel_requested)
+		{
+			task_store_request_cancel(task->task_id, reason, call->now.wall);
+			effect_cancel_requested(call->db, task->agent_id);
+			task_note_event(call, task, EVENT_TASK_CANCEL_REQUESTED, TASK_ACTIVE);
+		}
+		return TASK_ACTIVE;
+	}
+	finish.shelf = shelf_today(call);
+	finish.keep = capability_restore(call, task->capability)->keep_history;
+	finish.attempt = task->attempt;
+	history_store_finish(task->task_id, &finish);
+	task_note_changed(call, task);
+	effect_finished(call->db, task->task_id);
+	counters_note(call->db, task->capability, COUNT_CANCELLED, task->status, TASK_CANCELLED, 0);
+	task_note_event(call, task, EVENT_TASK_CANCELLED, TASK_CANCELLED);
+	if (task->run_id != 0)
+		run_note_ended(call, task->run_id, task->stage, TASK_CANCELLED, task->task_id, 0);
+	dependency_ended(call, task, TASK_CANCELLED);
+	return TASK_CANCELLED;
+}
+
 /*
  * A waiting task ends at once; a held one is marked, and its agent told by
  * its next heartbeat. Returns CANCELLED or ACTIVE. Raises NS003, NS006, 42501.
@@ -283,67 +327,83 @@ TaskStatus
 task_cancel(Call *call, int64 task_id, const char *reason)
 {
 	TaskRow		task;
-	Finish		finish = {.status = TASK_CANCELLED, .now = call->now.wall,
-		.cancel_reason = reason};
 
 	lock_live(call, task_id, "cancel", &task);
-	if (task.status == TASK_ACTIVE)
-	{
-		if (!task.cancel_requested)
-		{
-			task_store_request_cancel(task_id, reason, call->now.wall);
-			effect_cancel_requested(call->db, task.agent_id);
-			task_note_event(call, &task, EVENT_TASK_CANCEL_REQUESTED, TASK_ACTIVE);
-		}
-		return TASK_ACTIVE;
-	}
-	finish.shelf = shelf_today(call);
-	finish.keep = capability_restore(call, task.capability)->keep_history;
-	finish.attempt = task.attempt;
-	history_store_finish(task_id, &finish);
-	task_note_changed(call, &task);
-	effect_finished(call->db, task_id);
-	counters_note(call->db, task.capability, COUNT_CANCELLED, task.status, TASK_CANCELLED, 0);
-	task_note_event(call, &task, EVENT_TASK_CANCELLED, TASK_CANCELLED);
-	dependency_ended(call, &task, TASK_CANCELLED);
-	return TASK_CANCELLED;
+	return cancel_locked(call, &task, reason);
+}
+
+/*
+ * The same without waiting for anybody; false if it is gone, or somebody has it
+ * or one that waits for it. The caller may touch it.
+ */
+bool
+task_cancel_free(Call *call, int64 task_id, const char *reason)
+{
+	TaskRow		task;
+
+	effects_reserve(1);
+	if (!task_store_lock_free(task_id, &task))
+		return false;
+	task_note_locked(call, &task);
+	if (!dependency_is_free(&task))
+		return false;
+	(void) cancel_locked(call, &task, reason);
+	return true;
 }
 
 /*
  * Makes a finished task live again, BLOCKED if it depends on tasks that live;
  * false as history_store_put_back. Raises NS006 if it depends on a task that
- * has ended otherwise than COMPLETED.
+ * has ended otherwise than COMPLETED, unless its run (0: none) goes on then.
  */
 static bool
-put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool *key_is_live)
+put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int64 run_id,
+		 bool *key_is_live)
 {
+	PutBack		back;
 	const CapabilityRow *capability;
 	TaskRow		task;
 	int64	   *depends_on = NULL;
 	int64	   *unmet = NULL;
 	int			count = 0;
 	int			unmet_count = 0;
-	int64		rank;
 	TaskStatus	status;
 
 	if (depends_on_count > 0)
 	{
 		depends_on = dependency_store_of_ended(task_id, &count);
 		unmet = palloc(Max(count, 1) * sizeof(int64));
-		unmet_count = dependency_await(call, depends_on, count, true, unmet);
+		unmet_count = dependency_await(call, depends_on, count, true, run_goes_on(call, run_id),
+									   unmet);
 	}
 	status = unmet_count > 0 ? TASK_BLOCKED : TASK_PENDING;
 	capability = capability_restore(call, name);
 	if (!history_store_put_back(task_id, status, capability->lane_id,
-								capability->aging_interval, call->now.wall, &rank, key_is_live))
+								capability->aging_interval, call->now.wall, &back))
+	{
+		*key_is_live = back.key_is_live;
 		return false;
+	}
 	if (count > 0)
 		dependency_store_add(task_id, depends_on, count, unmet, unmet_count);
 	if (status == TASK_PENDING)
-		effect_ready(call->db, capability->lane_id, (ReadyKey) {rank, task_id}, ON_COMMIT);
+		effect_ready(call->db, capability->lane_id, (ReadyKey) {back.rank, task_id}, ON_COMMIT);
 	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, status, 0);
 	if (event_wanted(EVENT_TASK_PUT_BACK) && task_store_find(task_id, &task))
 		task_note_event(call, &task, EVENT_TASK_PUT_BACK, status);
+	if (back.run_id != 0)
+		run_note_put_back(call, back.run_id, back.stage, back.was);
+	if (back.lacks_output && status == TASK_PENDING && count > 0)
+	{
+		TaskStatus	ended;
+		Datum		output = 0;
+		bool		isnull;
+
+		/* what it waited for has completed while it was dead */
+		if (!history_store_result(depends_on[0], &ended, &output, &isnull) || isnull)
+			output = 0;
+		task_store_give_output(task_id, output);
+	}
 	return true;
 }
 
@@ -373,7 +433,8 @@ task_retry(Call *call, int64 task_id)
 		refuse_transition(task_id, past.status, "retry",
 						  "Enqueue a new task to do the work again.");
 
-	if (!put_back(call, task_id, past.capability, past.depends_on_count, &key_is_live))
+	if (!put_back(call, task_id, past.capability, past.depends_on_count, past.run_id,
+				  &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -412,7 +473,7 @@ task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
 
 		/* of several with the same key the first comes back */
 		if (put_back(call, letters[i].task_id, letters[i].capability,
-					 letters[i].depends_on_count, &key_is_live))
+					 letters[i].depends_on_count, letters[i].run_id, &key_is_live))
 			redriven++;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -23,6 +23,7 @@ extern int64 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict);
 extern int64 *task_enqueue_batch(Call *call, NewTask *common, Datum payloads,
 								 const int32 *priorities, char **unique_keys, int count);
 extern TaskStatus task_cancel(Call *call, int64 task_id, const char *reason);
+extern bool task_cancel_free(Call *call, int64 task_id, const char *reason);
 extern void task_retry(Call *call, int64 task_id);
 extern int64 task_redrive(Call *call, const char *capability, int64 older_than, int32 max);
 extern void task_set_priority(Call *call, int64 task_id, int32 priority);

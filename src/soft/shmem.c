@@ -15,6 +15,7 @@
 #include "soft/lanes.h"
 #include "soft/pulse.h"
 #include "soft/roster.h"
+#include "soft/runs.h"
 #include "soft/types.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
@@ -81,6 +82,7 @@ startup(void)
 			pg_atomic_init_u64(&db->schedules_run, 0);
 			pg_atomic_init_u64(&db->version, 0);
 			pg_atomic_init_u64(&db->trust_since, 0);
+			SpinLockInit(&db->runs_mutex);
 			SpinLockInit(&db->mutex);
 		}
 	}
@@ -174,6 +176,7 @@ shmem_db(Oid database, Oid task_relid)
 		pg_atomic_write_u64(&db->schedules_run, 0);
 		pg_atomic_write_u64(&db->trust_since, 0);
 		pg_atomic_fetch_add_u64(&db->policy_generation, 1);
+		runs_forget(db);
 		SpinLockAcquire(&db->mutex);
 		db->sweeper_wakes_at = 0;
 		db->swept_until = PG_INT64_MIN;

@@ -20,6 +20,14 @@
 /* No shelf is known yet. */
 #define NO_SHELF	PG_INT32_MIN
 
+/* How many tasks of a run live at least; see runs.h. */
+#define RUN_PLACES	256
+typedef struct RunLives
+{
+	int64		run_id;			/* 0: of none */
+	int64		at_least;
+} RunLives;
+
 /*
  * Soft state of one installation. Keyed by the database and the OID of
  * ains.task, so that a dropped and re-created extension meets nothing old.
@@ -46,6 +54,9 @@ typedef struct DbState
 
 	/* When the first call came that may end an attempt, wall time; 0: none. */
 	pg_atomic_uint64 trust_since;
+
+	slock_t		runs_mutex;		/* guards runs */
+	RunLives	runs[RUN_PLACES];
 
 	slock_t		mutex;			/* guards the rest; held for a few loads */
 	Latch	   *sweeper;		/* of the running sweeper, or NULL */

@@ -47,7 +47,19 @@ extern Datum edge_enum(Oid type, const char *label);
 extern Datum edge_int64_array(const int64 *values, int count);
 extern void edge_put_int64(Tuplestorestate *store, TupleDesc desc, int64 value);
 
-/* The SQL function, for those who make up its arguments. */
-extern PGDLLEXPORT Datum ains_enqueue(PG_FUNCTION_ARGS);
+/*
+ * ains.enqueue, for those who make up its arguments from JSON: all have
+ * their defaults at first, then each is given by its name; `what` names the argument they came in.
+ */
+#define ENQUEUE_ARGS		16
+#define ENQUEUE_DEPENDS_ON	8
+#define ENQUEUE_RUN_ID		9
+#define ENQUEUE_STAGE		15
+
+extern void edge_enqueue_begin(FunctionCallInfo enqueue);
+extern void edge_enqueue_arg(FunctionCallInfo enqueue, const JsonbValue *key,
+							 JsonbValue *value, const char *what);
+/* takes_output: of the task it depends on. */
+extern int64 edge_enqueue(FunctionCallInfo enqueue, bool takes_output);
 
 #endif							/* AINS_EDGE_H */

@@ -50,7 +50,8 @@ ains_claim(PG_FUNCTION_ARGS)
 		values[5] = Int32GetDatum(task->attempt);
 		values[6] = Int32GetDatum(task->max_attempts);
 		values[7] = TimestampTzGetDatum(task->lease_expires_at);
-		nulls[8] = true;		/* run_id: no runs yet */
+		values[8] = Int64GetDatum(task->run_id);
+		nulls[8] = task->run_id == 0;
 		values[9] = task->checkpoint;
 		nulls[9] = task->checkpoint == 0;
 		values[10] = TimestampTzGetDatum(task->deadline);

@@ -194,19 +194,21 @@ static const struct
 	{"metadata", JSONBOID},
 	{"on_conflict", TEXTOID},
 	{"concurrency_key", TEXTOID},
+	{"stage", TEXTOID},
 };
 
 #define ENQUEUE_PAYLOAD		1
+#define ENQUEUE_PRIORITY	2
 #define ENQUEUE_ON_CONFLICT	13
 
 static int
-enqueue_arg(const JsonbValue *key)
+enqueue_arg(const JsonbValue *key, const char *what)
 {
 	for (int i = 0; i < lengthof(enqueue_args); i++)
 		if (key->val.string.len == strlen(enqueue_args[i].name) &&
 			memcmp(key->val.string.val, enqueue_args[i].name, key->val.string.len) == 0)
 			return i;
-	refuse("overrides",
+	refuse(what,
 		   psprintf("\"%s\" is no argument of ains.enqueue.",
 					pnstrdup(key->val.string.val, key->val.string.len)),
 		   "Use its arguments as keys: {\"priority\": 9, \"payload\": {}}.");
@@ -240,12 +242,37 @@ value_of_type(JsonbValue *value, Oid type)
 	return OidInputFunctionCall(input, string, param, -1);
 }
 
+void
+edge_enqueue_begin(FunctionCallInfo enqueue)
+{
+	StaticAssertStmt(lengthof(enqueue_args) == ENQUEUE_ARGS, "one for each argument");
+	InitFunctionCallInfoData(*enqueue, NULL, ENQUEUE_ARGS, InvalidOid, NULL, NULL);
+	for (int i = 0; i < ENQUEUE_ARGS; i++)
+		enqueue->args[i] = (NullableDatum) {0, true};
+	enqueue->args[ENQUEUE_PAYLOAD] = (NullableDatum) {
+		DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")), false};
+	enqueue->args[ENQUEUE_PRIORITY] = (NullableDatum) {Int32GetDatum(5), false};
+	enqueue->args[ENQUEUE_ON_CONFLICT] = (NullableDatum) {CStringGetTextDatum("return"), false};
+}
+
+void
+edge_enqueue_arg(FunctionCallInfo enqueue, const JsonbValue *key, JsonbValue *value,
+				 const char *what)
+{
+	int			arg = enqueue_arg(key, what);
+
+	/* null is a payload like any other, and elsewhere says "none" */
+	enqueue->args[arg].isnull = value->type == jbvNull && arg != ENQUEUE_PAYLOAD;
+	if (!enqueue->args[arg].isnull)
+		enqueue->args[arg].value = value_of_type(value, enqueue_args[arg].type);
+}
+
 /* enqueue_from_template(name, overrides) -> bigint */
 PG_FUNCTION_INFO_V1(ains_enqueue_from_template);
 Datum
 ains_enqueue_from_template(PG_FUNCTION_ARGS)
 {
-	LOCAL_FCINFO(enqueue, lengthof(enqueue_args));
+	LOCAL_FCINFO(enqueue, ENQUEUE_ARGS);
 	Call		call;
 	char	   *name = edge_name(fcinfo, 0, "name");
 	Datum		overrides = edge_jsonb(fcinfo, 1, "overrides");
@@ -260,22 +287,13 @@ ains_enqueue_from_template(PG_FUNCTION_ARGS)
 	call_begin(&call);
 	arguments = template_arguments(&call, name, overrides);
 
-	InitFunctionCallInfoData(*enqueue, NULL, lengthof(enqueue_args), InvalidOid, NULL, NULL);
-	for (int i = 0; i < lengthof(enqueue_args); i++)
-		enqueue->args[i] = (NullableDatum) {0, true};
-	enqueue->args[ENQUEUE_ON_CONFLICT] = (NullableDatum) {CStringGetTextDatum("return"), false};
-
+	edge_enqueue_begin(enqueue);
 	it = JsonbIteratorInit(&DatumGetJsonbP(arguments)->root);
 	(void) JsonbIteratorNext(&it, &key, true);	/* the object itself */
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
-		int			arg = enqueue_arg(&key);
-
 		(void) JsonbIteratorNext(&it, &value, true);
-		/* null is a payload like any other, and elsewhere says "none" */
-		enqueue->args[arg].isnull = value.type == jbvNull && arg != ENQUEUE_PAYLOAD;
-		if (!enqueue->args[arg].isnull)
-			enqueue->args[arg].value = value_of_type(&value, enqueue_args[arg].type);
+		edge_enqueue_arg(enqueue, &key, &value, "overrides");
 	}
-	return ains_enqueue(enqueue);
+	PG_RETURN_INT64(edge_enqueue(enqueue, false));
 }

@@ -89,12 +89,25 @@ depends_on_arg(FunctionCallInfo fcinfo, int arg, NewTask *task)
 	task->depends_on_count = count;
 }
 
-/* enqueue(capability, payload, priority, run_at, max_attempts, timeout, expires_at,
- * unique_key, depends_on, run_id, min_trust, agent_id, metadata, on_conflict,
- * concurrency_key) -> bigint */
-PG_FUNCTION_INFO_V1(ains_enqueue);
-Datum
-ains_enqueue(PG_FUNCTION_ARGS)
+/* The run that tasks join, and their stage in it. */
+static void
+run_args(FunctionCallInfo fcinfo, int run_id, int stage, NewTask *task)
+{
+	if (!PG_ARGISNULL(run_id))
+		task->run_id = PG_GETARG_INT64(run_id);
+	if (PG_ARGISNULL(stage))
+		return;
+	task->stage = edge_name(fcinfo, stage, "stage");
+	if (task->run_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid stage"),
+				 errdetail("A stage is one of a run, and there is no run_id."),
+				 errhint("Give the run_id that ains.create_run returned.")));
+}
+
+int64
+edge_enqueue(FunctionCallInfo fcinfo, bool takes_output)
 {
 	Call		call;
 	NewTask		task = {0};
@@ -104,15 +117,27 @@ ains_enqueue(PG_FUNCTION_ARGS)
 	task.payload = edge_jsonb(fcinfo, 1, "payload");
 	task.unique_key = edge_key_or_null(fcinfo, 7, "unique_key");
 	depends_on_arg(fcinfo, 8, &task);
-	edge_not_yet(fcinfo, 9, "run_id");
+	run_args(fcinfo, ENQUEUE_RUN_ID, ENQUEUE_STAGE, &task);
 	edge_not_yet(fcinfo, 10, "min_trust");
 	edge_not_yet(fcinfo, 11, "agent_id");
 	task.metadata = edge_jsonb_or_null(fcinfo, 12, "metadata");
 	on_conflict = on_conflict_arg(fcinfo, 13);
 	edge_not_yet(fcinfo, 14, "concurrency_key");
 
+	task.takes_output = takes_output;
+
 	call_begin(&call);
-	PG_RETURN_INT64(task_enqueue(&call, &task, on_conflict));
+	return task_enqueue(&call, &task, on_conflict);
+}
+
+/* enqueue(capability, payload, priority, run_at, max_attempts, timeout, expires_at,
+ * unique_key, depends_on, run_id, min_trust, agent_id, metadata, on_conflict,
+ * concurrency_key, stage) -> bigint */
+PG_FUNCTION_INFO_V1(ains_enqueue);
+Datum
+ains_enqueue(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(edge_enqueue(fcinfo, false));
 }
 
 static void
@@ -127,7 +152,7 @@ require_count(int count, int wanted, const char *what)
 }
 
 /* enqueue_batch(capability, payloads, priority, run_at, max_attempts, timeout, expires_at,
- * run_id, priorities, unique_keys) -> setof bigint */
+ * run_id, priorities, unique_keys, stage) -> setof bigint */
 PG_FUNCTION_INFO_V1(ains_enqueue_batch);
 Datum
 ains_enqueue_batch(PG_FUNCTION_ARGS)
@@ -146,7 +171,7 @@ ains_enqueue_batch(PG_FUNCTION_ARGS)
 	common_args(fcinfo, &common);
 	elements = edge_jsonb_elements(fcinfo, 1, "payloads", &count);
 	payloads = edge_jsonb_array(elements, count);
-	edge_not_yet(fcinfo, 7, "run_id");
+	run_args(fcinfo, 7, 10, &common);
 	priorities = edge_int32s(fcinfo, 8, "priorities", AINS_MIN_PRIORITY, AINS_MAX_PRIORITY, &given);
 	if (priorities != NULL)
 		require_count(given, count, "priorities");

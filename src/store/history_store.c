@@ -18,7 +18,7 @@
 #define SHARED_COLUMNS \
 	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
 	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
-	" unique_key, payload, metadata, checkpoint, depends_on"
+	" unique_key, payload, metadata, checkpoint, depends_on, run_id, stage, takes_output"
 
 static BatchItem *
 read_items(QueryCall *q, int *count)
@@ -99,7 +99,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 {
 	static SavedQuery find = {
 		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id,"
-		" coalesce(cardinality(depends_on), 0)"
+		" coalesce(cardinality(depends_on), 0), coalesce(run_id, 0)"
 		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
 	1, {INT8OID}};
 	QueryCall	q;
@@ -116,6 +116,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 		row->capability = query_text_copy(&q, 0, 4);
 		row->agent_id = query_text_copy(&q, 0, 5);
 		row->depends_on_count = query_int32(&q, 0, 6);
+		row->run_id = query_int64(&q, 0, 7);
 	}
 	query_end(&q);
 	return found;
@@ -154,8 +155,8 @@ DeadLetter *
 history_store_lock_dead(const DeadLetters *which, int *count)
 {
 	static SavedQuery find = {
-		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0)"
-		" FROM ains.task_history h"
+		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0),"
+		" coalesce(h.run_id, 0) FROM ains.task_history h"
 		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
 		"  AND ($2 IS NULL OR h.finished_at <= $2)"
 		"  AND ($4 OR pg_has_role($3, h.enqueued_by::oid, 'USAGE'))"
@@ -184,6 +185,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 		letters[i].task_id = query_int64(&q, i, 1);
 		letters[i].capability = query_text_copy(&q, i, 2);
 		letters[i].depends_on_count = query_int32(&q, i, 3);
+		letters[i].run_id = query_int64(&q, i, 4);
 	}
 	*count = q.count;
 	query_end(&q);
@@ -193,12 +195,12 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 /*
  * Makes a finished task live again: due now, no attempt counted, its rank by
  * the aging interval given, PENDING or BLOCKED. False, and nothing has changed,
- * if it is not in history any more, or, with *key_is_live, if another live task
+ * if it is not in history any more, or, with key_is_live, if another live task
  * has its unique key by now.
  */
 bool
 history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 aging_interval,
-					   TimestampTz now, int64 *rank, bool *key_is_live)
+					   TimestampTz now, PutBack *back)
 {
 	static SavedQuery put_back = {
 		"WITH past AS (SELECT * FROM ains.task_history WHERE task_id = $1"
@@ -206,15 +208,16 @@ history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 ag
 		" made AS ("
 		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
 		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
-		"  unique_key, last_error, payload, metadata, checkpoint)"
+		"  unique_key, last_error, payload, metadata, checkpoint, run_id, stage, takes_output)"
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $2, $6::ains.task_status, priority, $5 - priority * $3, 0, max_attempts, $4,"
 		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
-		"   payload, metadata, checkpoint FROM past"
+		"   payload, metadata, checkpoint, run_id, stage, takes_output FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		"  RETURNING task_id, rank),"
 		" gone AS (DELETE FROM ains.task_history h USING made m WHERE h.task_id = m.task_id)"
-		" SELECT (SELECT rank FROM made) FROM past",
+		" SELECT (SELECT rank FROM made), status::text, run_id, stage,"
+		"  takes_output AND NOT payload ? 'previous_output' FROM past",
 	6, {INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID}};
 	QueryCall	q;
 	bool		made = false;
@@ -226,12 +229,16 @@ history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 ag
 	query_arg_time(&q, now);
 	query_arg_int64(&q, now);
 	query_arg_text(&q, task_status_name(status));
-	*key_is_live = false;
+	back->key_is_live = false;
 	if (query_run(&q) > 0)
 	{
 		made = !query_isnull(&q, 0, 1);
-		*rank = query_int64(&q, 0, 1);
-		*key_is_live = !made;
+		back->rank = query_int64(&q, 0, 1);
+		back->key_is_live = !made;
+		back->was = task_status_from_name(query_text_copy(&q, 0, 2));
+		back->run_id = query_isnull(&q, 0, 3) ? 0 : query_int64(&q, 0, 3);
+		back->stage = query_text_copy(&q, 0, 4);
+		back->lacks_output = !query_isnull(&q, 0, 5) && query_bool(&q, 0, 5);
 	}
 	query_end(&q);
 	return made;

@@ -47,7 +47,19 @@ typedef struct DeadLetter
 	int64		task_id;
 	char	   *capability;
 	int			depends_on_count;
+	int64		run_id;			/* 0: none */
 } DeadLetter;
+
+/* A finished task that was put back. */
+typedef struct PutBack
+{
+	int64		rank;
+	bool		key_is_live;	/* it was not, since another has its unique key */
+	TaskStatus	was;
+	int64		run_id;			/* 0: none */
+	char	   *stage;
+	bool		lacks_output;	/* takes one, and never got it */
+} PutBack;
 
 /* A finished task. */
 typedef struct HistoryRow
@@ -58,6 +70,7 @@ typedef struct HistoryRow
 	char	   *capability;
 	char	   *agent_id;		/* NULL: never claimed */
 	int			depends_on_count;
+	int64		run_id;			/* 0: none */
 } HistoryRow;
 
 /* An attempt that ended without success. */
@@ -74,8 +87,7 @@ extern bool history_store_find(int64 task_id, HistoryRow *row);
 extern bool history_store_result(int64 task_id, TaskStatus *status, Datum *result, bool *isnull);
 extern DeadLetter *history_store_lock_dead(const DeadLetters *which, int *count);
 extern bool history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id,
-								   int64 aging_interval, TimestampTz now, int64 *rank,
-								   bool *key_is_live);
+								   int64 aging_interval, TimestampTz now, PutBack *back);
 extern void history_store_add_attempt(int64 task_id, const char *outcome, TaskStatus next_status,
 									  const char *error, TimestampTz now, DateADT shelf);
 extern bool history_store_find_attempt(int64 task_id, int64 lease_token, AttemptRow *row);

@@ -30,7 +30,8 @@ enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
 	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
+	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, RUN_ID, STAGE, TAKES_OUTPUT,
+	ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
@@ -44,7 +45,7 @@ enum
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
 	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
-	"depends_on", "attempt", "status"
+	"depends_on", "run_id", "stage", "takes_output", "attempt", "status"
 
 static const char *const task_columns[] = {
 	SHARED_NAMES, "lane_id", "rank", "wake_at", "lease_expires_at", "deadline",
@@ -164,6 +165,13 @@ hot_store_insert(const NewTask *task)
 	set_optional(EXPIRES_AT, TimestampTzGetDatum(task->expires_at), task->expires_at == 0);
 	set_optional(WAKE_AT, TimestampTzGetDatum(task->wake_at), task->wake_at == 0);
 	set_optional(METADATA, task->metadata, task->metadata == 0);
+	if (task->run_id != 0)
+	{
+		rows_set(&tasks, RUN_ID, Int64GetDatum(task->run_id));
+		if (task->stage != NULL)
+			rows_set(&tasks, STAGE, CStringGetTextDatum(task->stage));
+		set_optional(TAKES_OUTPUT, BoolGetDatum(true), !task->takes_output);
+	}
 	rows_insert(&tasks);
 	return task_id;
 }
@@ -228,6 +236,7 @@ hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 	task->checkpoint = copy(CHECKPOINT);
 	task->metadata = copy(METADATA);
 	task->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
+	task->run_id = rows_int64(&tasks, RUN_ID);
 	return true;
 }
 
@@ -251,6 +260,8 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->awaited = !rows_isnull(&tasks, AWAITED);
 	held->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
 	held->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT));
+	held->run_id = rows_int64(&tasks, RUN_ID);
+	held->stage = rows_isnull(&tasks, STAGE) ? NULL : TextDatumGetCString(rows_get(&tasks, STAGE));
 	return true;
 }
 

@@ -20,7 +20,9 @@ typedef struct HeldTask
 	char	   *capability;
 	TimestampTz claimed_at;
 	int64		timeout;		/* its own, or -1 */
-	bool		awaited;		/* as in TaskRow */
+	bool		awaited;		/* as in TaskRow, likewise below */
+	int64		run_id;
+	char	   *stage;
 	Oid			enqueued_by;
 	int32		attempt;
 } HeldTask;

@@ -76,7 +76,7 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 		"  AND (t.expires_at IS NULL OR t.expires_at > $8 OR t.attempt > 0)"
 		" RETURNING t.capability, t.payload, t.priority, t.attempt, t.max_attempts,"
 		"  t.lease_expires_at, t.checkpoint, t.deadline, t.metadata, t.run_at,"
-		"  t.enqueued_by::oid",
+		"  t.enqueued_by::oid, t.run_id",
 		9, {INT8OID, INT4OID, INT8OID, TEXTOID, INT8OID, INT8OID, INTERVALOID,
 	TIMESTAMPTZOID, INTERVALOID}};
 	QueryCall	q;
@@ -113,6 +113,7 @@ lease_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 			task->metadata = query_datum_copy(&q, 0, 9);
 		task->run_at = query_time(&q, 0, 10);
 		task->enqueued_by = query_oid(&q, 0, 11);
+		task->run_id = query_isnull(&q, 0, 12) ? 0 : query_int64(&q, 0, 12);
 	}
 	query_end(&q);
 	return done;

@@ -32,6 +32,7 @@ typedef struct ClaimedTask
 	TimestampTz deadline;
 	Datum		metadata;
 	Oid			enqueued_by;
+	int64		run_id;			/* 0: none */
 } ClaimedTask;
 
 extern int	lease_store_ready_keys(int32 lane_id, ReadyKey from, int room, ReadyKey *keys);

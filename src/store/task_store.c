@@ -21,7 +21,8 @@
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
 	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
-	" t.awaited IS NOT NULL AS awaited, t.unmet"
+	" t.awaited IS NOT NULL AS awaited, t.unmet, t.run_id, t.stage," \
+	" t.takes_output IS NOT NULL AS takes_output"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -53,6 +54,11 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->capability = query_text_copy(q, row, col++);
 	task->awaited = query_bool(q, row, col++);
 	task->unmet = query_isnull(q, row, col) ? 0 : query_int32(q, row, col);
+	col++;
+	task->run_id = query_isnull(q, row, col) ? 0 : query_int64(q, row, col);
+	col++;
+	task->stage = query_text_copy(q, row, col++);
+	task->takes_output = query_bool(q, row, col);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -74,14 +80,14 @@ task_store_insert(const NewTask *task)
 	static SavedQuery insert = {
 		"INSERT INTO ains.task (capability, lane_id, status, priority, rank, max_attempts,"
 		" timeout, run_at, expires_at, wake_at, created_at, enqueued_by, unique_key,"
-		" payload, metadata)"
+		" payload, metadata, run_id, stage, takes_output)"
 		" VALUES ($1, $2, $3::ains.task_status, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-		" $14, $15)"
+		" $14, $15, $16, $17, nullif($18, false))"
 		" ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		" RETURNING task_id",
-		15, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
+		18, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
 			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		OIDOID, TEXTOID, JSONBOID, JSONBOID}};
+		OIDOID, TEXTOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, BOOLOID}};
 	QueryCall	q;
 	int64		task_id = 0;
 
@@ -101,6 +107,9 @@ task_store_insert(const NewTask *task)
 	query_arg_text(&q, task->unique_key);
 	query_arg(&q, task->payload);
 	query_arg_optional(&q, task->metadata, task->metadata == 0);
+	query_arg_optional(&q, Int64GetDatum(task->run_id), task->run_id == 0);
+	query_arg_text(&q, task->stage);
+	query_arg_bool(&q, task->takes_output);
 	if (query_run(&q) > 0)
 		task_id = query_int64(&q, 0, 1);
 	query_end(&q);
@@ -126,16 +135,16 @@ task_store_insert_batch(const NewTask *common, Datum payloads, Datum priorities,
 		" made AS ("
 		" INSERT INTO ains.task (task_id, capability, lane_id, status, priority, rank,"
 		"  max_attempts, timeout, run_at, expires_at, wake_at, created_at, enqueued_by,"
-		"  unique_key, payload)"
+		"  unique_key, payload, run_id, stage)"
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $5, $6, $7::ains.task_status, priority, rank, $8, $9, $10, $11,"
-		"   $12, $13, $14, unique_key, payload FROM item ORDER BY n"
+		"   $12, $13, $14, unique_key, payload, $15, $16 FROM item ORDER BY n"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		"  RETURNING task_id)"
 		" SELECT i.n, i.task_id FROM item i JOIN made USING (task_id)",
-		14, {JSONBARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+		16, {JSONBARRAYOID, INT2ARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
 			TEXTOID, INT4OID, TEXTOID, INT4OID, INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID}};
+		TIMESTAMPTZOID, TIMESTAMPTZOID, OIDOID, INT8OID, TEXTOID}};
 	QueryCall	q;
 
 	query_begin(&q, &insert);
@@ -153,6 +162,8 @@ task_store_insert_batch(const NewTask *common, Datum payloads, Datum priorities,
 	query_arg_time(&q, common->wake_at);
 	query_arg_time(&q, common->now);
 	query_arg_oid(&q, common->enqueued_by);
+	query_arg_optional(&q, Int64GetDatum(common->run_id), common->run_id == 0);
+	query_arg_text(&q, common->stage);
 	query_run(&q);
 	for (uint64 i = 0; i < q.count; i++)
 		task_ids[query_int64(&q, i, 1) - 1] = query_int64(&q, i, 2);
@@ -395,6 +406,27 @@ task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status, TimestampTz 
 	query_arg_text(&q, task_status_name(status));
 	query_arg_time(&q, run_at);
 	query_arg_time(&q, wake_at);
+	query_run(&q);
+	query_end(&q);
+}
+
+/*
+ * A task that takes the output of the one it waited for gets it (0: NULL) as
+ * previous_output; a payload that is no object becomes one, under "payload".
+ */
+void
+task_store_give_output(int64 task_id, Datum output)
+{
+	static SavedQuery give = {
+		"UPDATE ains.task SET payload = CASE jsonb_typeof(payload) WHEN 'object' THEN payload"
+		"  ELSE jsonb_build_object('payload', payload) END"
+		"  || jsonb_build_object('previous_output', $2) WHERE task_id = $1",
+	2, {INT8OID, JSONBOID}};
+	QueryCall	q;
+
+	query_begin(&q, &give);
+	query_arg_int64(&q, task_id);
+	query_arg_optional(&q, output, output == 0);
 	query_run(&q);
 	query_end(&q);
 }

@@ -37,6 +37,9 @@ typedef struct TaskRow
 	bool		cancel_requested;
 	bool		awaited;		/* a BLOCKED task waits for it, or did */
 	int32		unmet;			/* how many tasks it waits for */
+	int64		run_id;			/* 0: none */
+	bool		takes_output;	/* of the task it waits for */
+	char	   *stage;			/* NULL: none */
 	char	   *agent_id;
 	char	   *capability;
 } TaskRow;
@@ -59,6 +62,9 @@ typedef struct NewTask
 	const char *unique_key;
 	Datum		payload;		/* jsonb */
 	Datum		metadata;		/* jsonb; 0: NULL */
+	int64		run_id;			/* 0: none */
+	const char *stage;
+	bool		takes_output;	/* of the one task it depends on */
 	int64	   *depends_on;		/* ascending, each once */
 	int			depends_on_count;
 } NewTask;
@@ -84,6 +90,7 @@ extern void task_store_wait_again(int64 task_id, TaskStatus status, int32 attemp
 								  TimestampTz run_at, TimestampTz wake_at, const char *error);
 extern void task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status,
 								 TimestampTz run_at, TimestampTz wake_at);
+extern void task_store_give_output(int64 task_id, Datum output);
 extern void task_store_set_rank(int64 task_id, int32 priority, int64 rank);
 extern void task_store_request_cancel(int64 task_id, const char *reason, TimestampTz now);
 extern int64 task_store_rerank(const char *capability, int64 change);

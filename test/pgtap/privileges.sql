@@ -31,7 +31,9 @@ RESET ROLE;
 SELECT ains.run_schedules() AS run \gset
 SET ROLE tap_crew;
 SELECT ains.schedule('tap made', '* * * * *', 'tap work') AS made \gset
+SELECT ains.create_run('tap run') AS run, ains.create_run('tap over') AS over, ains.create_run('tap short', target => 5) AS short \gset
 RESET ROLE;
+UPDATE ains.run SET status = 'NEEDS_DECISION' WHERE run_id = :short;
 REVOKE ains_producer, ains_agent FROM tap_crew;
 SELECT quote_literal(ains.stop_agent(agent_id)) AS stopped
   FROM ains.register_agent('tap old') \gset
@@ -98,6 +100,12 @@ INSERT INTO may VALUES
     ('enqueue_from_template',     $$SELECT ains.enqueue_from_template('tap saved')$$,                  'y', '-', '-', 'y', '-', 'y'),
     ('add_webhook',               $$SELECT ains.add_webhook('https://example.com', '{*}', 'tap')$$,     'y', 'y', '-', 'y', '-', 'y'),
     ('remove_webhook',            $$SELECT ains.remove_webhook(ains.add_webhook('https://example.com', '{*}', 'tap'))$$, 'y', 'y', '-', 'y', '-', 'y'),
+    ('create_run',                $$SELECT ains.create_run('tap made')$$,                              'y', '-', '-', 'y', '-', 'y'),
+    ('enqueue_chain',             $$SELECT ains.enqueue_chain('[{"capability": "tap work"}]')$$,       'y', '-', '-', 'y', '-', 'y'),
+    ('run_progress',              'SELECT ains.run_progress({run})',                                   'y', '-', 'y', 'y', '-', 'y'),
+    ('cancel_run',                'SELECT ains.cancel_run({over})',                                    'y', '-', '-', 'y', '-', 'y'),
+    ('retry_run',                 'SELECT ains.retry_run({run})',                                      'y', '-', '-', 'y', '-', 'y'),
+    ('resolve_run',               $$SELECT ains.resolve_run({short}, 'accept')$$,                      'y', '-', '-', 'y', '-', 'y'),
     -- views: reading them is open to all four, what they show is not
     ('view tasks',                'SELECT FROM ains.tasks',                                            'y', 'y', 'y', 'y', '-', 'y'),
     ('view dead_letters',         'SELECT FROM ains.dead_letters',                                     'y', 'y', 'y', 'y', '-', 'y'),
@@ -109,6 +117,7 @@ INSERT INTO may VALUES
     ('view templates',            'SELECT FROM ains.templates',                                        'y', 'y', 'y', 'y', '-', 'y'),
     ('view events',               'SELECT FROM ains.events',                                           'y', 'y', 'y', 'y', '-', 'y'),
     ('view webhooks',             'SELECT FROM ains.webhooks',                                         'y', 'y', 'y', 'y', '-', 'y'),
+    ('view runs',                 'SELECT FROM ains.runs',                                             'y', 'y', 'y', 'y', '-', 'y'),
     -- tables and what only the library uses: nobody's
     ('view task_info',            'SELECT FROM ains.task_info',                                        '-', '-', '-', '-', '-', 'y'),
     ('table task',                'SELECT FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
@@ -125,6 +134,8 @@ INSERT INTO may VALUES
     ('table capability',          'SELECT FROM ains.capability',                                       '-', '-', '-', '-', '-', 'y'),
     ('table lane',                'SELECT FROM ains.lane',                                             '-', '-', '-', '-', '-', 'y'),
     ('table non_retryable_error', 'SELECT FROM ains.non_retryable_error',                              '-', '-', '-', '-', '-', 'y'),
+    ('table run',                 'SELECT FROM ains.run',                                              '-', '-', '-', '-', '-', 'y'),
+    ('table run_tally',           'SELECT FROM ains.run_tally',                                        '-', '-', '-', '-', '-', 'y'),
     ('table schedule',            'SELECT FROM ains.schedule',                                         '-', '-', '-', '-', '-', 'y'),
     ('table schedule: update',    'UPDATE ains.schedule SET owner = 10',                               '-', '-', '-', '-', '-', 'y'),
     ('table event',               'SELECT FROM ains.event',                                            '-', '-', '-', '-', '-', 'y'),
@@ -143,8 +154,9 @@ INSERT INTO may VALUES
     ('ains_internal.step_wall_clock', $$SELECT ains_internal.step_wall_clock('0')$$,                   '-', '-', '-', '-', '-', 'y'),
     ('create in schema ains',     'CREATE TABLE ains.mine ()',                                         '-', '-', '-', '-', '-', 'y');
 
-UPDATE may SET call = replace(replace(replace(replace(call,
-    '{held}', :'held'), '{dead}', :'dead'), '{waiting}', :'waiting'), '{token}', :'token');
+UPDATE may SET call = replace(replace(replace(replace(replace(replace(replace(call,
+    '{held}', :'held'), '{dead}', :'dead'), '{waiting}', :'waiting'), '{token}', :'token'),
+    '{run}', :'run'), '{over}', :'over'), '{short}', :'short');
 -- the procedures wait outside a transaction only
 UPDATE may SET otherwise = '25001' WHERE call LIKE 'CALL %';
 -- the test clock is off, unless this server is for tests of it

@@ -25,11 +25,11 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
     ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'dependency', 'event', 'event_progress',
-          'lane', 'non_retryable_error',
+          'lane', 'non_retryable_error', 'run', 'run_tally',
           'schedule', 'task', 'task_history', 'template', 'trust_event', 'webhook'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
-    'dead_letters', 'events', 'schedules', 'task_info', 'tasks', 'templates', 'webhooks']);
+    'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'webhooks']);
 SELECT is_partitioned('ains', 'task_history', 'history is partitioned');
 SELECT is_partitioned('ains', 'attempt', 'attempts are partitioned');
 
@@ -41,7 +41,7 @@ SELECT is(count(*), 0::bigint, 'no foreign keys: they would lock rows of lanes a
 SELECT is(seqmax, 9007199254740991, 'task ids are safe as JSON numbers')
   FROM pg_sequence WHERE seqrelid = 'ains.task_task_id_seq'::regclass;
 SELECT indexes_are('ains', 'task',
-    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key']);
+    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key', 'task_run']);
 SELECT index_is_unique('ains', 'task', 'task_unique_key');
 
 -- columns that others rely on: name, type, NOT NULL
@@ -68,6 +68,10 @@ INSERT INTO col VALUES
     ('agent_capability', 'pricing_model', 'text', true), ('agent_capability', 'price', 'numeric', true),
     ('agent_capability', 'currency', 'text', true), ('agent_capability', 'latency_p99_ms', 'integer', false),
     ('agent_capability', 'availability_percent', 'numeric', false),
+    ('task', 'run_id', 'bigint', false), ('task', 'stage', 'text', false),
+    ('tasks', 'run_id', 'bigint', false), ('tasks', 'stage', 'text', false),
+    ('run', 'run_id', 'bigint', true), ('run', 'status', 'text', true),
+    ('run', 'criteria', 'jsonb', true), ('run', 'target', 'integer', false),
     ('task', 'task_id', 'bigint', true), ('task', 'status', 'ains.task_status', true),
     ('task', 'priority', 'smallint', true), ('task', 'rank', 'bigint', true),
     ('task', 'wake_at', 'timestamp with time zone', false), ('task', 'lease_token', 'bigint', false),
@@ -123,8 +127,8 @@ INSERT INTO fn VALUES
 ('add_webhook', 'url text, events text[], secret text', 'bigint'),
 ('remove_webhook', 'webhook_id bigint', 'void'),
 ('prune_agents', 'older_than interval DEFAULT ''01:00:00''::interval', 'SETOF text'),
-('enqueue', 'capability text, payload jsonb DEFAULT ''{}''::jsonb, priority integer DEFAULT 5, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, unique_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], run_id bigint DEFAULT NULL::bigint, min_trust numeric DEFAULT NULL::numeric, agent_id text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, on_conflict text DEFAULT ''return''::text, concurrency_key text DEFAULT NULL::text', 'bigint'),
-('enqueue_batch', 'capability text, payloads jsonb, priority integer DEFAULT 5, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, run_id bigint DEFAULT NULL::bigint, priorities integer[] DEFAULT NULL::integer[], unique_keys text[] DEFAULT NULL::text[]', 'SETOF bigint'),
+('enqueue', 'capability text, payload jsonb DEFAULT ''{}''::jsonb, priority integer DEFAULT 5, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, unique_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT NULL::bigint[], run_id bigint DEFAULT NULL::bigint, min_trust numeric DEFAULT NULL::numeric, agent_id text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, on_conflict text DEFAULT ''return''::text, concurrency_key text DEFAULT NULL::text, stage text DEFAULT NULL::text', 'bigint'),
+('enqueue_batch', 'capability text, payloads jsonb, priority integer DEFAULT 5, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, run_id bigint DEFAULT NULL::bigint, priorities integer[] DEFAULT NULL::integer[], unique_keys text[] DEFAULT NULL::text[], stage text DEFAULT NULL::text', 'SETOF bigint'),
 ('cancel', 'task_id bigint, reason text DEFAULT NULL::text', 'ains.task_status'),
 ('retry', 'task_id bigint', 'bigint'),
 ('redrive', 'capability text DEFAULT NULL::text, older_than interval DEFAULT NULL::interval, max integer DEFAULT 1000', 'bigint'),
@@ -145,6 +149,11 @@ INSERT INTO fn VALUES
 ('sweep', '', '(leases_expired bigint, leases_of_dead_agents bigint, attempts_timed_out bigint, tasks_due bigint, tasks_expired bigint, agents_marked_dead bigint, partitions_dropped bigint)'),
 ('release_dead_agent_leases', '', 'bigint'),
 ('rescan', '', 'void'),
+('create_run', 'name text, criteria jsonb DEFAULT ''{}''::jsonb, target integer DEFAULT NULL::integer, on_failure text DEFAULT ''fail''::text, metadata jsonb DEFAULT NULL::jsonb', 'bigint'),
+('enqueue_chain', 'steps jsonb, name text DEFAULT ''chain''::text, run_id bigint DEFAULT NULL::bigint, on_failure text DEFAULT ''fail''::text, metadata jsonb DEFAULT NULL::jsonb', 'bigint'),
+('cancel_run', 'run_id bigint, reason text DEFAULT NULL::text', 'bigint'),
+('retry_run', 'run_id bigint', 'bigint'),
+('resolve_run', 'run_id bigint, decision text', 'text'),
 ('schedule', 'name text, cron text, capability text, payload jsonb DEFAULT ''{}''::jsonb, priority integer DEFAULT 5, max_attempts integer DEFAULT NULL::integer, timeout interval DEFAULT NULL::interval, unique_key text DEFAULT NULL::text, metadata jsonb DEFAULT NULL::jsonb, timezone text DEFAULT ''UTC''::text, catch_up text DEFAULT ''one''::text', 'timestamp with time zone'),
 ('unschedule', 'name text', 'void'),
 ('pause_schedule', 'name text', 'void'),
@@ -159,6 +168,7 @@ INSERT INTO fn VALUES
 ('trust_history', 'agent_id text', 'SETOF (happened_at timestamp with time zone, event text, task_id bigint, delta real, trust_score real, reason text, adjusted_by regrole)', 's'),
 ('leaderboard', 'min_tasks integer DEFAULT 1', 'SETOF (agent_id text, display_name text, trust_score real, trust_level text, tasks_completed bigint, tasks_failed bigint, tasks_lost bigint, success_rate double precision, avg_duration interval)', 's'),
 ('agent_stats', '', 'SETOF (agent_type text, total bigint, available bigint, busy bigint, idle bigint, processing bigint, draining bigint, inactive bigint, dead bigint)', 's'),
+('run_progress', 'run_id bigint', 'SETOF (stage text, blocked bigint, scheduled bigint, pending bigint, active bigint, completed bigint, failed bigint, cancelled bigint, expired bigint, total bigint, percent numeric, gap bigint, eta timestamp with time zone)', 's'),
 ('queue_stats', '', 'SETOF (capability text, paused boolean, blocked bigint, scheduled bigint, pending bigint, active bigint, oldest_pending interval, agents_available bigint)', 's'),
 ('metrics', '', 'text', 's'),
 ('metric_samples', '', 'SETOF (name text, type text, help text, labels jsonb, value double precision)', 's'),
@@ -227,6 +237,11 @@ SELECT ok(col_description(a.attrelid, a.attnum) IS NOT NULL, format('%s.%s has a
         ('task', 'run_at'), ('task', 'expires_at'), ('task', 'lease_token'),
         ('task', 'deadline'), ('task', 'enqueued_by'), ('task', 'unique_key'), ('task', 'checkpoint'),
         ('task', 'depends_on'), ('task', 'unmet'), ('task', 'awaited'),
+        ('task', 'run_id'), ('task', 'stage'), ('task', 'takes_output'),
+        ('run', 'owner'), ('run', 'target'), ('run', 'on_failure'), ('run', 'decision'),
+        ('run', 'criteria'), ('run_tally', 'completed'), ('run_tally', 'first_task'),
+        ('run_tally', 'started_at'), ('runs', 'live'), ('runs', 'completed'),
+        ('tasks', 'run_id'), ('tasks', 'stage'),
         ('dependency', 'task_id'), ('dependency', 'depends_on'),
         ('task_history', 'shelf'), ('task_history', 'lease_token'), ('task_history', 'usage'),
         ('attempt', 'outcome'), ('attempt', 'next_status'), ('attempt', 'shelf'),

@@ -41,6 +41,7 @@ $s->query("SELECT ains.register_agent('a', capabilities => '{work}')");
 $s->query("SELECT ains.enqueue('work') FROM generate_series(1, 3)");
 my ($held, $held_token) = split /\|/, $s->query("SELECT task_id, lease_token FROM ains.claim('a', lease => '1 hour')");
 $s->query("SELECT ains.complete(task_id, lease_token) FROM ains.claim('a')");
+$s->query("SELECT ains.create_run('r')");
 my $waiting = $s->query("SELECT task_id FROM ains.tasks WHERE status = 'PENDING'");
 $first->wait_for_catchup($second, 'replay', $first->lsn('insert'));
 
