@@ -14,6 +14,7 @@
 
 #include "guc.h"
 #include "soft/effects.h"
+#include "soft/limits.h"
 #include "soft/shmem.h"
 #include "worker/ddl.h"
 #include "worker/launcher.h"
@@ -33,6 +34,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_init();
+	limits_init();				/* its callbacks run after those of effects */
 	effects_init();
 	ddl_init();
 	launcher_init();

@@ -23,6 +23,7 @@
 #include "errors.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "soft/limits.h"
 #include "store/history_store.h"
 #include "store/hot_store.h"
 
@@ -174,6 +175,8 @@ note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
 
 	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
 				  call->now.wall - claimed_at);
+	if (capability->limits.concurrency > 0)
+		limits_freed(call->db, capability->lane_id);
 	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
 	effect_finished(call->db, task_id);
 }
@@ -407,6 +410,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	Verdict		verdict;
 	int32		attempt;
 
+	if (capability->limits.concurrency > 0)
+		limits_freed(call->db, task->lane_id);
 	if (task->max_attempts > 0)
 		policy.max_attempts = task->max_attempts;
 	if (error == NULL)

@@ -84,6 +84,13 @@ extern void counters_merge(int level);
 /* Reading. */
 extern CapabilityCounts *counters_read(DbState *db, int *count);
 extern bool counters_live_known(DbState *db);
+extern bool counters_known(DbState *db);
+
+/* For limits.c: one gauge, to be judged by. */
+typedef struct Counters Counters;
+
+extern Counters *counters_of(DbState *db, const char *capability);
+extern bool counters_active(DbState *db, const Counters *counters, int64 *active);
 extern LiveTasks *counters_live(DbState *db, int *count);
 
 /* The count; counters_begin's snapshot is registered. */

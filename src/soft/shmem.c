@@ -13,6 +13,7 @@
 #include "guc.h"
 #include "soft/counters.h"
 #include "soft/lanes.h"
+#include "soft/limits.h"
 #include "soft/roster.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
@@ -45,6 +46,7 @@ request(void)
 	RequestAddinShmemSpace(roster_size());
 	RequestAddinShmemSpace(lanes_size());
 	RequestAddinShmemSpace(counters_size());
+	RequestAddinShmemSpace(limits_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
 	RequestNamedLWLockTranche("ains", LOCK_COUNT);
@@ -83,6 +85,7 @@ startup(void)
 	roster_shmem_init();
 	lanes_shmem_init();
 	counters_shmem_init();
+	limits_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
@@ -161,6 +164,7 @@ shmem_db(Oid database, Oid task_relid)
 		}
 		roster_forget_db(db - shared->dbs);
 		lanes_forget_db(db - shared->dbs);
+		limits_forget_db(db - shared->dbs);
 		counters_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
@@ -192,6 +196,7 @@ static void
 retire(DbState *db)
 {
 	db->retired = true;
+	limits_forget_db(shmem_db_number(db));
 	counters_forget_db(shmem_db_number(db));
 	pg_atomic_fetch_add_u64(&db->policy_generation, 1);
 }

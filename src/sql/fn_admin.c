@@ -58,8 +58,11 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 				base,
 				max,
 				aging,
-				timeout;
-	int32		max_attempts;
+				timeout,
+				rate_period;
+	int32		max_attempts,
+				concurrency_limit,
+				rate_limit;
 	float4		jitter;
 	bool		keep_history;
 
@@ -92,9 +95,10 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 	}
 	change.aging_interval = length_change(fcinfo, 7, "aging_interval", false, &aging);
 	change.timeout = length_change(fcinfo, 8, "timeout", true, &timeout);
-	edge_not_yet(fcinfo, 9, "concurrency_limit");
-	edge_not_yet(fcinfo, 10, "rate_limit");
-	edge_not_yet(fcinfo, 11, "rate_period");
+	change.concurrency_limit = int32_change(fcinfo, 9, "concurrency_limit", 0, PG_INT32_MAX,
+											&concurrency_limit);
+	change.rate_limit = int32_change(fcinfo, 10, "rate_limit", 0, PG_INT32_MAX, &rate_limit);
+	change.rate_period = length_change(fcinfo, 11, "rate_period", true, &rate_period);
 	edge_not_yet(fcinfo, 12, "min_trust");
 	if (!PG_ARGISNULL(13))
 	{
