@@ -138,6 +138,9 @@ capability_configure(Call *call, const char *name, const CapabilityChange *chang
 				 errhint("Try again.")));
 	effect_policy_changed(call->db);
 	row = capability_store_configure(name, change);
+	/* there may be tasks in line that need not wait */
+	if (change->key_limit != NULL)
+		effect_wake_at(call->db, call->now.wall);
 	if (change->rate_limit != NULL && *change->rate_limit > 0 &&
 		capability_require(call, name)->limits.rate == 0)
 		ereport(ERROR,

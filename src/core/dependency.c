@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "core/concurrency_key.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -157,7 +158,8 @@ for_dependents(Call *call, int64 task_id, OnDependent on_dependent, void *state)
 }
 
 /*
- * One less to wait for. With the last, the task is due, now or at its run_at; as
+ * One less to wait for. With the last, the task is due, now or at its run_at,
+ * unless it has to wait for its key; as
  * with a retry, run_at moves on and the rank stays, so that the time it was
  * blocked counts as waiting in line, but not as being late.
  */
@@ -170,7 +172,8 @@ unblock(Call *call, const TaskRow *task, void *state)
 
 	if (task->unmet <= 1)
 	{
-		status = run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
+		status = run_at > call->now.wall ? TASK_SCHEDULED
+			: concurrency_key_enter(call, task->capability, task->concurrency_key);
 		run_at = Max(run_at, call->now.wall);
 	}
 	if (status == TASK_SCHEDULED)

@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/shelf.h"
 #include "core/task.h"
@@ -208,6 +209,7 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 				   held.timeout);
 	if (held.awaited)
 		dependency_met(call, task_id);
+	concurrency_key_leave(call, held.capability, held.concurrency_key);
 	return true;
 }
 
@@ -235,6 +237,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 				   task.timeout);
 	if (task.awaited)
 		dependency_met(call, task_id);
+	concurrency_key_leave(call, task.capability, task.concurrency_key);
 	return true;
 }
 
@@ -457,13 +460,15 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		effect_finished(call->db, task->task_id);
 		dependency_ended(call, task, verdict.status);
 	}
+	if (verdict.status != TASK_PENDING)
+		concurrency_key_leave(call, task->capability, task->concurrency_key);
 	return verdict.status;
 }
 
 /*
  * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
- * skip_locked, without those that somebody is working on, or on a task that
- * waits for them.
+ * skip_locked, without those that somebody is working on, or on their key, or on
+ * a task that waits for them.
  */
 TaskRow *
 lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
@@ -479,7 +484,8 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 	{
 		/* it may have changed hands before we had the lock */
 		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
-			(!skip_locked || dependency_is_free(&tasks[i])))
+			(!skip_locked || (dependency_is_free(&tasks[i]) &&
+							  concurrency_key_is_free(&tasks[i]))))
 			tasks[held++] = tasks[i];
 	}
 	*count = held;

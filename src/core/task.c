@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/shelf.h"
 #include "errors.h"
@@ -37,6 +38,8 @@ place(Call *call, NewTask *task, bool blocked)
 	task->status = blocked ? TASK_BLOCKED
 		: task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
 	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
+	if (task->status == TASK_PENDING)
+		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
 		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
@@ -290,16 +293,20 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 	effect_finished(call->db, task_id);
 	counters_note(call->db, task.capability, COUNT_CANCELLED, task.status, TASK_CANCELLED, 0);
 	dependency_ended(call, &task, TASK_CANCELLED);
+	if (task.status == TASK_PENDING)
+		concurrency_key_leave(call, task.capability, task.concurrency_key);
 	return TASK_CANCELLED;
 }
 
 /*
- * Makes a finished task live again, BLOCKED if it depends on tasks that live;
+ * Makes a finished task live again, BLOCKED if it depends on tasks that live or
+ * its key is in use;
  * false as history_store_put_back. Raises NS006 if it depends on a task that
  * has ended otherwise than COMPLETED.
  */
 static bool
-put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool *key_is_live)
+put_back(Call *call, int64 task_id, const char *name, int depends_on_count,
+		 const char *concurrency_key, bool *key_is_live)
 {
 	const CapabilityRow *capability;
 	int64	   *depends_on = NULL;
@@ -315,7 +322,7 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, bool
 		unmet = palloc(Max(count, 1) * sizeof(int64));
 		unmet_count = dependency_await(call, depends_on, count, true, unmet);
 	}
-	status = unmet_count > 0 ? TASK_BLOCKED : TASK_PENDING;
+	status = unmet_count > 0 ? TASK_BLOCKED : concurrency_key_enter(call, name, concurrency_key);
 	capability = capability_restore(call, name);
 	if (!history_store_put_back(task_id, status, capability->lane_id,
 								capability->aging_interval, call->now.wall, &rank, key_is_live))
@@ -354,7 +361,8 @@ task_retry(Call *call, int64 task_id)
 		refuse_transition(task_id, past.status, "retry",
 						  "Enqueue a new task to do the work again.");
 
-	if (!put_back(call, task_id, past.capability, past.depends_on_count, &key_is_live))
+	if (!put_back(call, task_id, past.capability, past.depends_on_count,
+				  past.concurrency_key, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -393,7 +401,7 @@ task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
 
 		/* of several with the same key the first comes back */
 		if (put_back(call, letters[i].task_id, letters[i].capability,
-					 letters[i].depends_on_count, &key_is_live))
+					 letters[i].depends_on_count, letters[i].concurrency_key, &key_is_live))
 			redriven++;
 		CHECK_FOR_INTERRUPTS();
 	}

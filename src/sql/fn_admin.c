@@ -62,7 +62,8 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 				rate_period;
 	int32		max_attempts,
 				concurrency_limit,
-				rate_limit;
+				rate_limit,
+				key_limit;
 	float4		jitter;
 	bool		keep_history;
 
@@ -115,7 +116,7 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 		keep_history = PG_GETARG_BOOL(14);
 		change.keep_history = &keep_history;
 	}
-	edge_not_yet(fcinfo, 15, "key_limit");
+	change.key_limit = int32_change(fcinfo, 15, "key_limit", 0, PG_INT32_MAX, &key_limit);
 
 	call_begin(&call);
 	PG_RETURN_DATUM(capability_configure(&call, name, &change));

@@ -109,7 +109,7 @@ ains_enqueue(PG_FUNCTION_ARGS)
 	edge_not_yet(fcinfo, 11, "agent_id");
 	task.metadata = edge_jsonb_or_null(fcinfo, 12, "metadata");
 	on_conflict = on_conflict_arg(fcinfo, 13);
-	edge_not_yet(fcinfo, 14, "concurrency_key");
+	task.concurrency_key = edge_key_or_null(fcinfo, 14, "concurrency_key");
 
 	call_begin(&call);
 	PG_RETURN_INT64(task_enqueue(&call, &task, on_conflict));

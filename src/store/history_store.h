@@ -47,6 +47,7 @@ typedef struct DeadLetter
 	int64		task_id;
 	char	   *capability;
 	int			depends_on_count;
+	char	   *concurrency_key;	/* NULL: none */
 } DeadLetter;
 
 /* A finished task. */
@@ -58,6 +59,7 @@ typedef struct HistoryRow
 	char	   *capability;
 	char	   *agent_id;		/* NULL: never claimed */
 	int			depends_on_count;
+	char	   *concurrency_key;	/* NULL: none */
 } HistoryRow;
 
 /* An attempt that ended without success. */

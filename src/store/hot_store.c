@@ -30,7 +30,7 @@ enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
 	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
+	UNIQUE_KEY, CONCURRENCY_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
@@ -43,7 +43,8 @@ enum
 #define SHARED_NAMES \
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
-	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
+	"agent_id", "capability", "unique_key", "concurrency_key", "payload", "metadata", \
+	"checkpoint", \
 	"depends_on", "attempt", "status"
 
 static const char *const task_columns[] = {
@@ -164,6 +165,8 @@ hot_store_insert(const NewTask *task)
 	set_optional(EXPIRES_AT, TimestampTzGetDatum(task->expires_at), task->expires_at == 0);
 	set_optional(WAKE_AT, TimestampTzGetDatum(task->wake_at), task->wake_at == 0);
 	set_optional(METADATA, task->metadata, task->metadata == 0);
+	if (task->concurrency_key != NULL)
+		rows_set(&tasks, CONCURRENCY_KEY, CStringGetTextDatum(task->concurrency_key));
 	rows_insert(&tasks);
 	return task_id;
 }
@@ -247,6 +250,8 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
 	held->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
 		: length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
+	held->concurrency_key = rows_isnull(&tasks, CONCURRENCY_KEY) ? NULL
+		: TextDatumGetCString(rows_get(&tasks, CONCURRENCY_KEY));
 	held->awaited = !rows_isnull(&tasks, AWAITED);
 	return true;
 }

@@ -48,6 +48,7 @@ extern Datum report_store_oldest_pending(const Queue *queue, TimestampTz now, bo
 extern void report_store_search_agents(const AgentSearch *search, Tuplestorestate *store);
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
+extern int64 *report_store_active(const char *capability, int most, int *named, int *active);
 extern int64 report_store_position(int64 task_id);
 
 #endif							/* AINS_REPORT_STORE_H */

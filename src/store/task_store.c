@@ -21,7 +21,7 @@
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
 	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
-	" t.awaited IS NOT NULL AS awaited, t.unmet"
+	" t.awaited IS NOT NULL AS awaited, t.unmet, t.concurrency_key"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -53,6 +53,8 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->capability = query_text_copy(q, row, col++);
 	task->awaited = query_bool(q, row, col++);
 	task->unmet = query_isnull(q, row, col) ? 0 : query_int32(q, row, col);
+	col++;
+	task->concurrency_key = query_text_copy(q, row, col++);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -74,14 +76,14 @@ task_store_insert(const NewTask *task)
 	static SavedQuery insert = {
 		"INSERT INTO ains.task (capability, lane_id, status, priority, rank, max_attempts,"
 		" timeout, run_at, expires_at, wake_at, created_at, enqueued_by, unique_key,"
-		" payload, metadata)"
+		" payload, metadata, concurrency_key)"
 		" VALUES ($1, $2, $3::ains.task_status, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-		" $14, $15)"
+		" $14, $15, $16)"
 		" ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		" RETURNING task_id",
-		15, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
+		16, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
 			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		OIDOID, TEXTOID, JSONBOID, JSONBOID}};
+		OIDOID, TEXTOID, JSONBOID, JSONBOID, TEXTOID}};
 	QueryCall	q;
 	int64		task_id = 0;
 
@@ -101,6 +103,7 @@ task_store_insert(const NewTask *task)
 	query_arg_text(&q, task->unique_key);
 	query_arg(&q, task->payload);
 	query_arg_optional(&q, task->metadata, task->metadata == 0);
+	query_arg_text(&q, task->concurrency_key);
 	if (query_run(&q) > 0)
 		task_id = query_int64(&q, 0, 1);
 	query_end(&q);

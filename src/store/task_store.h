@@ -39,6 +39,7 @@ typedef struct TaskRow
 	int32		unmet;			/* how many tasks it waits for */
 	char	   *agent_id;
 	char	   *capability;
+	char	   *concurrency_key;	/* NULL: none */
 } TaskRow;
 
 /* What enqueue writes. Datums are the caller's; 0 pointers are NULL. */
@@ -57,6 +58,7 @@ typedef struct NewTask
 	TimestampTz now;
 	Oid			enqueued_by;
 	const char *unique_key;
+	const char *concurrency_key;
 	Datum		payload;		/* jsonb */
 	Datum		metadata;		/* jsonb; 0: NULL */
 	int64	   *depends_on;		/* ascending, each once */

@@ -109,6 +109,7 @@ INSERT INTO may VALUES
     ('table task: update',        'UPDATE ains.task SET priority = 1',                                 '-', '-', '-', '-', '-', 'y'),
     ('table task: delete',        'DELETE FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
     ('table task_history',        'SELECT FROM ains.task_history',                                     '-', '-', '-', '-', '-', 'y'),
+    ('table concurrency_key',     'SELECT FROM ains.concurrency_key',                                  '-', '-', '-', '-', '-', 'y'),
     ('table attempt',             'SELECT FROM ains.attempt',                                          '-', '-', '-', '-', '-', 'y'),
     ('table agent',               'SELECT FROM ains.agent',                                            '-', '-', '-', '-', '-', 'y'),
     ('table agent: update',       'UPDATE ains.agent SET owner = 10',                                  '-', '-', '-', '-', '-', 'y'),

@@ -24,7 +24,7 @@ SELECT enums_are('ains', ARRAY['task_status', 'agent_status']);
 SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
-    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'dependency', 'lane', 'non_retryable_error',
+    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'concurrency_key', 'dependency', 'lane', 'non_retryable_error',
           'schedule', 'task', 'task_history', 'template', 'trust_event'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
@@ -40,7 +40,7 @@ SELECT is(count(*), 0::bigint, 'no foreign keys: they would lock rows of lanes a
 SELECT is(seqmax, 9007199254740991, 'task ids are safe as JSON numbers')
   FROM pg_sequence WHERE seqrelid = 'ains.task_task_id_seq'::regclass;
 SELECT indexes_are('ains', 'task',
-    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key']);
+    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key', 'task_concurrency_key']);
 SELECT index_is_unique('ains', 'task', 'task_unique_key');
 
 -- columns that others rely on: name, type, NOT NULL
