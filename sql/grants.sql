@@ -62,5 +62,5 @@ GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
     ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules,
-    ains.adjust_trust
+    ains.adjust_trust, ains.set_quota
     TO ains_admin;

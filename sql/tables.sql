@@ -266,6 +266,14 @@ INSERT INTO ains.non_retryable_error (pattern, builtin) VALUES
     ('not found', true), ('bad request', true), ('validation error', true);
 COMMENT ON TABLE ains.non_retryable_error IS 'texts in an error that make fail() give up at once';
 
+-- How many tasks a role may enqueue. How many it has is kept in shared memory.
+CREATE TABLE ains.quota (
+    role      regrole PRIMARY KEY,
+    max_tasks integer NOT NULL CHECK (max_tasks >= 0),
+    period    interval NOT NULL CHECK (period > '0')
+);
+COMMENT ON TABLE ains.quota IS 'how many tasks a role may enqueue in a period';
+
 -- Tasks to be enqueued at times that a cron text says. Which of these times
 -- have been handled is one column, next_run: whoever holds the row's lock moves
 -- it on, so none is handled twice.
@@ -408,6 +416,7 @@ SELECT pg_extension_config_dump('ains.concurrency_key', '');
 SELECT pg_extension_config_dump('ains.task_history', '');
 SELECT pg_extension_config_dump('ains.attempt', '');
 SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');
+SELECT pg_extension_config_dump('ains.quota', '');
 SELECT pg_extension_config_dump('ains.schedule', '');
 SELECT pg_extension_config_dump('ains.template', '');
 SELECT pg_extension_config_dump('ains.token_ceiling', '');

@@ -11,5 +11,7 @@
 #include "store/lease_store.h"
 
 extern int	limit_open_lanes(Call *call, ClaimLane *lanes, int count);
+extern void limit_enqueue(Call *call, int32 tasks);
+extern void limit_set_quota(Call *call, Oid role, int32 max_tasks, int64 period);
 
 #endif							/* AINS_LIMIT_H */

@@ -15,6 +15,7 @@
 #include "core/capability.h"
 #include "core/concurrency_key.h"
 #include "core/dependency.h"
+#include "core/limit.h"
 #include "core/shelf.h"
 #include "errors.h"
 #include "policy.h"
@@ -92,15 +93,16 @@ refuse_duplicate(const char *capability, const char *unique_key)
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
  * depends_on. Returns its id, or that of the live task with its unique key.
- * Raises NS007, 23505, and for depends_on NS003, NS006 and 42501.
+ * Raises NS007, NS008, 23505, and for depends_on NS003, NS006 and 42501.
  */
 int64
 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 {
 	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
-	int			unmet_count = dependency_await(call, task->depends_on, task->depends_on_count,
-											   false, unmet);
+	int			unmet_count;
 
+	limit_enqueue(call, 1);
+	unmet_count = dependency_await(call, task->depends_on, task->depends_on_count, false, unmet);
 	place(call, task, unmet_count > 0);
 	for (;;)
 	{
@@ -169,6 +171,7 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 	Datum	   *rank_datums = palloc(count * sizeof(Datum));
 	int64		aging_interval;
 
+	limit_enqueue(call, count);
 	place(call, common, false);
 	aging_interval = capability_require(call, common->capability)->aging_interval;
 	for (int i = 0; i < count; i++)

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "core/audit.h"
 #include "core/capability.h"
+#include "core/limit.h"
 #include "core/stats.h"
 #include "core/sweep.h"
 #include "core/trust.h"
@@ -145,6 +146,28 @@ ains_resume(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	capability_pause(&call, name, false);
+	PG_RETURN_VOID();
+}
+
+/* set_quota(role, max_tasks, period) */
+PG_FUNCTION_INFO_V1(ains_set_quota);
+Datum
+ains_set_quota(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	int32		max_tasks = edge_int32_or(fcinfo, 1, "max_tasks", 0, PG_INT32_MAX, -1);
+	int64		period = edge_length_or(fcinfo, 2, "period", 1000, USECS_PER_MINUTE);
+	Oid			role = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
+
+	/* a number that is no role's can be cast to regrole, too */
+	if (GetUserNameFromId(role, true) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid role"),
+				 errdetail("It must be a role that exists."),
+				 errhint("Give its name: 'producer'.")));
+	call_begin(&call);
+	limit_set_quota(&call, role, max_tasks, period);
 	PG_RETURN_VOID();
 }
 

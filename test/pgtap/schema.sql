@@ -25,7 +25,7 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
     ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'concurrency_key', 'dependency', 'lane', 'non_retryable_error',
-          'schedule', 'task', 'task_history', 'template', 'trust_event'],
+          'quota', 'schedule', 'task', 'task_history', 'template', 'trust_event'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
     'dead_letters', 'schedules', 'task_info', 'tasks', 'templates']);
@@ -139,6 +139,7 @@ INSERT INTO fn VALUES
 ('pause', 'capability text', 'void'),
 ('resume', 'capability text', 'void'),
 ('adjust_trust', 'agent_id text, delta numeric, reason text', 'real'),
+('set_quota', 'role regrole, max_tasks integer, period interval DEFAULT ''00:01:00''::interval', 'void'),
 ('sweep', '', '(leases_expired bigint, leases_of_dead_agents bigint, attempts_timed_out bigint, tasks_due bigint, tasks_expired bigint, agents_marked_dead bigint, partitions_dropped bigint)'),
 ('release_dead_agent_leases', '', 'bigint'),
 ('rescan', '', 'void'),

@@ -124,3 +124,46 @@ SELECT rate_limit FROM ains.configure_capability('rated', rate_limit => 0);
 SELECT count(*) FROM ains.claim('a', 10, capabilities => '{rated}');
 SELECT ains_internal.check_ready_set(), ains_internal.ready_drift();
 SELECT sum(value) FROM ains_internal.counters() WHERE counter = 'ACTIVE' HAVING sum(value) <> (SELECT count(*) FROM ains.task WHERE status = 'ACTIVE');
+
+-- quotas
+CALL t.refused($$SELECT ains.set_quota(NULL, 1)$$);
+CALL t.refused($$SELECT ains.set_quota(0::oid::regrole, 1)$$);
+CALL t.refused($$SELECT ains.set_quota('regress_producer', -1)$$);
+CALL t.refused($$SELECT ains.set_quota('regress_producer', 1, '0')$$);
+SELECT ains.set_quota('regress_producer', 3, '1 h');
+SET ROLE regress_producer;
+CALL t.refused($$SELECT ains.set_quota('regress_producer', 100)$$);
+SELECT count(ains.enqueue('free')) FROM generate_series(1, 2);
+CALL t.refused($$SELECT ains.enqueue_batch('free', '[1, 2]')$$);
+BEGIN;
+SELECT ains.enqueue('free') IS NOT NULL AS third;
+ROLLBACK;
+SELECT ains.enqueue('free') IS NOT NULL AS third;
+CALL t.refused($$SELECT ains.enqueue('free')$$);
+-- others are not concerned, nor is it later
+SET ROLE regress_producer2;
+SELECT count(*) FROM ains.enqueue_batch('free', '[1, 2, 3, 4]');
+SET ROLE regress_producer;
+SELECT t.advance('1 h');
+SELECT count(*) FROM ains.enqueue_batch('free', '[1, 2, 3]');
+RESET ROLE;
+SELECT ains.set_quota('regress_producer', 4, '1 h');
+SET ROLE regress_producer;
+SELECT count(ains.enqueue('free')) FROM generate_series(1, 1);
+CALL t.refused($$SELECT ains.enqueue('free')$$);
+RESET ROLE;
+SELECT ains.set_quota('regress_producer', NULL);
+SET ROLE regress_producer;
+SELECT count(*) FROM ains.enqueue_batch('free', '[1, 2, 3, 4, 5]');
+RESET ROLE;
+
+-- why a task is not running
+SELECT concurrency_limit FROM ains.configure_capability('slots', concurrency_limit => 1);
+SELECT rate_limit FROM ains.configure_capability('rated', rate_limit => 1, rate_period => '1 h');
+DELETE FROM ains.task;
+SELECT ains.rescan();
+SELECT count(*) FROM ains.register_agent('a', capabilities => '{slots,rated,free}');
+SELECT count(ains.enqueue(c)) FROM unnest('{slots,slots,rated,rated}'::text[]) c;
+SELECT count(*) FROM ains.claim('a', 10);
+SELECT reason, regexp_replace(t.mask(detail), 'task \d+', 'task <id>') AS detail
+  FROM ains.task, ains.explain_task(task_id) WHERE status = 'PENDING' ORDER BY task_id, reason;
