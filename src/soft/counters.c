@@ -432,6 +432,13 @@ counters_merge(int level)
 	}
 }
 
+/* Whether this transaction has noted anything. */
+bool
+counters_pending(void)
+{
+	return delta_count > 0;
+}
+
 /* What this transaction will do to the gauges of an entry; the table shows it already. */
 static void
 add_pending(DbState *db, const Counters *counters, int64 *live, int sign)

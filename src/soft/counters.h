@@ -80,6 +80,7 @@ extern void counters_note(DbState *db, const char *capability, int events,
 /* For effects.c: the end of (sub)transactions; these cannot fail. */
 extern void counters_end(int level, bool commit);
 extern void counters_merge(int level);
+extern bool counters_pending(void);
 
 /* Reading. */
 extern CapabilityCounts *counters_read(DbState *db, int *count);

@@ -78,6 +78,14 @@ $b = open_claim(2);
 raises($b, "PREPARE TRANSACTION 'claim'", '0A000', 'a claim cannot be prepared');
 is(claim($s, 'slots'), '2', 'and its slots are free');
 
+$s->query("SELECT ains.configure_capability('line', key_limit => 1)");
+$s->query("SELECT ains.enqueue('line', concurrency_key => 'k')");
+$b = AinsTest::Session->new($node);
+$b->query('BEGIN');
+$b->query("SELECT ains.enqueue('line', concurrency_key => 'k')");
+raises($b, "PREPARE TRANSACTION 'line'", '0A000', 'nor can a task in line');
+is($s->query("SELECT count(*) FROM ains.task WHERE capability = 'line'"), '1', 'which is not there then');
+
 # Waiting.
 my $w = AinsTest::Session->new($node);
 $w->send("CALL ains.wait_for_task('a', '60 s', NULL, '{slots}')");
