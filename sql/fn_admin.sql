@@ -24,6 +24,12 @@ CREATE FUNCTION ains.resume(capability text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_resume';
 COMMENT ON FUNCTION ains.resume(text) IS 'ends ains.pause';
 
+CREATE FUNCTION ains.set_quota(role regrole, max_tasks integer, period interval DEFAULT '1 min')
+    RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_set_quota';
+COMMENT ON FUNCTION ains.set_quota(regrole, integer, interval)
+    IS 'lets a role enqueue so many tasks in each period; NULL: as many as it likes';
+
 CREATE FUNCTION ains.adjust_trust(agent_id text, delta numeric, reason text) RETURNS real
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_adjust_trust';
 COMMENT ON FUNCTION ains.adjust_trust(text, numeric, text)

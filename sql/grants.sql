@@ -71,5 +71,5 @@ GRANT EXECUTE ON ROUTINE ains.metrics, ains.metric_samples, ains.health, ains.ch
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
     ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules,
-    ains.adjust_trust
+    ains.adjust_trust, ains.set_quota
     TO ains_admin;

@@ -151,6 +151,7 @@ CREATE TABLE ains.task (
     agent_id            text,
     capability          text NOT NULL,
     unique_key          text,
+    concurrency_key     text,
     cancel_reason       text,
     last_error          text,
     payload             jsonb NOT NULL,
@@ -164,7 +165,7 @@ CREATE TABLE ains.task (
     CHECK (priority BETWEEN 1 AND 10),
     CHECK (status <> 'ACTIVE' OR (agent_id IS NOT NULL AND lease_token IS NOT NULL
                                   AND wake_at IS NOT NULL)),
-    CHECK (status <> 'BLOCKED' OR unmet > 0)
+    CHECK (status <> 'BLOCKED' OR unmet > 0 OR concurrency_key IS NOT NULL)
 );
 COMMENT ON TABLE ains.task IS 'the live tasks; finished ones are in ains.task_history';
 
@@ -176,6 +177,19 @@ CREATE INDEX task_held ON ains.task (agent_id) WHERE status = 'ACTIVE';
 CREATE INDEX task_wake ON ains.task (wake_at) WHERE wake_at IS NOT NULL;
 CREATE UNIQUE INDEX task_unique_key ON ains.task (capability, unique_key) WHERE unique_key IS NOT NULL;
 CREATE INDEX task_run ON ains.task (run_id) WHERE run_id IS NOT NULL;
+
+-- Which tasks of a key may run, and who is next (core/concurrency_key.c).
+CREATE INDEX task_concurrency_key ON ains.task (capability, concurrency_key, status, rank, task_id)
+    WHERE concurrency_key IS NOT NULL;
+
+-- To be locked by who changes which tasks of a key may run; that is all it is
+-- for.
+CREATE TABLE ains.concurrency_key (
+    capability      text,
+    concurrency_key text,
+    PRIMARY KEY (capability, concurrency_key)
+);
+COMMENT ON TABLE ains.concurrency_key IS 'keys of which tasks are PENDING or ACTIVE, to be locked';
 
 -- What BLOCKED tasks still wait for, and nothing else: an edge goes when the
 -- task it names completes, or the one that waits ends (core/dependency.c).
@@ -214,6 +228,7 @@ CREATE TABLE ains.task_history (
     agent_id      text,
     capability    text NOT NULL,
     unique_key    text,
+    concurrency_key text,
     cancel_reason text,
     error         text,
     payload       jsonb NOT NULL,
@@ -257,6 +272,14 @@ INSERT INTO ains.non_retryable_error (pattern, builtin) VALUES
     ('invalid input', true), ('authentication failed', true), ('permission denied', true),
     ('not found', true), ('bad request', true), ('validation error', true);
 COMMENT ON TABLE ains.non_retryable_error IS 'texts in an error that make fail() give up at once';
+
+-- How many tasks a role may enqueue. How many it has is kept in shared memory.
+CREATE TABLE ains.quota (
+    role      regrole PRIMARY KEY,
+    max_tasks integer NOT NULL CHECK (max_tasks >= 0),
+    period    interval NOT NULL CHECK (period > '0')
+);
+COMMENT ON TABLE ains.quota IS 'how many tasks a role may enqueue in a period';
 
 -- Tasks to be enqueued at times that a cron text says. Which of these times
 -- have been handled is one column, next_run: whoever holds the row's lock moves
@@ -434,6 +457,7 @@ COMMENT ON COLUMN ains.task.lease_token IS 'the fencing number of its current or
 COMMENT ON COLUMN ains.task.deadline IS 'when the current attempt is over, whatever its lease';
 COMMENT ON COLUMN ains.task.enqueued_by IS 'the role it belongs to';
 COMMENT ON COLUMN ains.task.unique_key IS 'unique among the live tasks of the capability';
+COMMENT ON COLUMN ains.task.concurrency_key IS 'of its capability''s tasks with this key at most key_limit are PENDING or ACTIVE';
 COMMENT ON COLUMN ains.task.checkpoint IS 'where the next attempt resumes';
 COMMENT ON COLUMN ains.task.depends_on IS 'the tasks that must complete before it may run, done ones included';
 COMMENT ON COLUMN ains.task.unmet IS 'how many of depends_on have not completed, as long as it is BLOCKED';
@@ -498,9 +522,11 @@ SELECT pg_extension_config_dump('ains.agent_capability', '');
 SELECT pg_extension_config_dump('ains.task', '');
 SELECT pg_extension_config_dump('ains.task_task_id_seq', '');
 SELECT pg_extension_config_dump('ains.dependency', '');
+SELECT pg_extension_config_dump('ains.concurrency_key', '');
 SELECT pg_extension_config_dump('ains.task_history', '');
 SELECT pg_extension_config_dump('ains.attempt', '');
 SELECT pg_extension_config_dump('ains.non_retryable_error', 'WHERE NOT builtin');
+SELECT pg_extension_config_dump('ains.quota', '');
 SELECT pg_extension_config_dump('ains.schedule', '');
 SELECT pg_extension_config_dump('ains.template', '');
 SELECT pg_extension_config_dump('ains.event', '');

@@ -20,7 +20,7 @@ SELECT t.task_id, t.capability, t.status, t.priority,
        t.cancel_requested_at, t.cancel_reason, t.unique_key, t.progress,
        t.last_error AS error, NULL::timestamptz AS finished_at,
        t.payload, t.metadata, t.checkpoint, NULL::jsonb AS result, NULL::jsonb AS usage,
-       t.depends_on, t.run_id, t.stage
+       t.depends_on, t.run_id, t.stage, t.concurrency_key
   FROM ains.task t JOIN ains.capability c USING (capability)
 UNION ALL
 SELECT h.task_id, h.capability, h.status, h.priority, NULL,
@@ -31,7 +31,7 @@ SELECT h.task_id, h.capability, h.status, h.priority, NULL,
        NULL, h.cancel_reason, h.unique_key, h.progress,
        h.error, h.finished_at,
        h.payload, h.metadata, h.checkpoint, h.result, h.usage,
-       h.depends_on, h.run_id, h.stage
+       h.depends_on, h.run_id, h.stage, h.concurrency_key
   FROM ains.task_history h LEFT JOIN ains.capability c USING (capability);
 COMMENT ON VIEW ains.task_info IS 'every task, live and finished; for the library (see ains.tasks)';
 
@@ -45,7 +45,7 @@ SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.at
        CASE WHEN o.own OR me.admin THEN i.checkpoint END AS checkpoint,
        CASE WHEN o.own OR me.admin THEN i.result END AS result,
        CASE WHEN o.own OR me.admin THEN i.usage END AS usage,
-       i.depends_on, i.run_id, i.stage
+       i.depends_on, i.run_id, i.stage, i.concurrency_key
   FROM ains.task_info i
   LEFT JOIN ains.agent a ON a.agent_id = i.agent_id AND i.status = 'ACTIVE'
  CROSS JOIN LATERAL (

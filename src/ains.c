@@ -16,6 +16,7 @@
 #include "guc.h"
 #include "soft/effects.h"
 #include "soft/journal.h"
+#include "soft/limits.h"
 #include "soft/shmem.h"
 #include "worker/ddl.h"
 #include "worker/launcher.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_init();
+	limits_init();				/* its callbacks run after those of effects */
 	effects_init();
 	journal_init();
 	run_init();

@@ -26,6 +26,15 @@ typedef struct RetryPolicy
 	bool		fail_when_lost; /* on_lost = 'fail' */
 } RetryPolicy;
 
+/* How many tasks of a capability may be claimed; 0: as many as there are. */
+typedef struct ClaimLimits
+{
+	int32		concurrency;	/* ACTIVE at a time */
+	int32		rate;			/* claimed in each window of this length: */
+	int64		period;
+	uint64		generation;		/* of the policies when this was read; 0: not committed */
+} ClaimLimits;
+
 /* How an attempt ends. */
 typedef enum AttemptEnd
 {

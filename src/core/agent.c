@@ -600,6 +600,8 @@ agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_
 			.lease = lease >= 0 ? lease : capability_lease(capability),
 			.timeout = capability->timeout,
 			.max_attempts = capability->retry.max_attempts,
+			.capability = offered.names[i],
+			.limits = capability->limits,
 		};
 		(*count)++;
 	}

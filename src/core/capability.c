@@ -66,6 +66,7 @@ capability_find(Call *call, const char *name)
 	{
 		entry = hash_search(cache, name, HASH_ENTER, NULL);
 		*entry = row;
+		entry->limits.generation = generation;
 	}
 	return entry;
 }
@@ -137,6 +138,16 @@ capability_configure(Call *call, const char *name, const CapabilityChange *chang
 				 errhint("Try again.")));
 	effect_policy_changed(call->db);
 	row = capability_store_configure(name, change);
+	/* there may be tasks in line that need not wait */
+	if (change->key_limit != NULL)
+		effect_wake_at(call->db, call->now.wall);
+	if (change->rate_limit != NULL && *change->rate_limit > 0 &&
+		capability_require(call, name)->limits.rate == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("rate_limit needs a rate_period"),
+				 errdetail("Capability \"%s\" has none.", name),
+				 errhint("Give rate_period as well.")));
 	if (change->aging_interval != NULL && *change->aging_interval != aging_interval)
 	{
 		effect_lower(call->db, capability_require(call, name)->lane_id, READY_KEY_MIN);

@@ -10,9 +10,11 @@
 #include "clock.h"
 #include "core/agent.h"
 #include "core/event.h"
+#include "core/limit.h"
 #include "core/task.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
+#include "soft/limits.h"
 #include "soft/ready.h"
 #include "soft/token.h"
 #include "store/hot_store.h"
@@ -80,6 +82,34 @@ claim_possible(Call *call, const int32 *lane_ids, int lane_count)
 }
 
 /*
+ * The key of a lane was popped, and there was no slot for it. It goes back; the
+ * lane is left out from now on, unless a slot was given back meanwhile: who was
+ * woken for that did not find the key. Returns how many lanes there are.
+ */
+static int
+leave_out(Call *call, ClaimLane *lanes, int32 *lane_ids, int lane_count,
+		  const PoppedKey *popped, bool mine)
+{
+	int32		lane_id = lane_ids[popped->lane];
+	int64		opens_at;
+	int64		room;
+
+	if (!mine)
+		ready_push(call->db, lane_id, popped->key);
+	effect_ready_not(call->db, lane_id, popped->key);
+	CHECK_FOR_INTERRUPTS();
+	room = limits_room(call->db, lane_id, call->now.mono, &opens_at);
+	if (lanes[popped->lane].limits.generation != 0 && room > 0 && room < PG_INT64_MAX)
+		return lane_count;
+	lane_count--;
+	memmove(&lanes[popped->lane], &lanes[popped->lane + 1],
+			(lane_count - popped->lane) * sizeof(ClaimLane));
+	memmove(&lane_ids[popped->lane], &lane_ids[popped->lane + 1],
+			(lane_count - popped->lane) * sizeof(int32));
+	return lane_count;
+}
+
+/*
  * Takes up to request->max_tasks tasks for an agent, in rank order. Counts as
  * a beat unless it is refused: NS002, 42501, NS005; 0A000 under REPEATABLE
  * READ. What this transaction enqueued itself can be had before it commits.
@@ -115,6 +145,7 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 
 	lanes = agent_claim_lanes(call, &agent, request->capabilities, request->capability_count,
 							  request->lease, &lane_count);
+	lane_count = limit_open_lanes(call, lanes, lane_count);
 	if (lane_count == 0)
 		return tasks;
 	lane_ids = agent_lane_ids(lanes, lane_count);
@@ -126,6 +157,7 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 	{
 		ClaimedTask *task = &tasks[*count];
 
+		bool		limited;
 		ReadyKey	head;
 		bool		mine = own_next < own_count &&
 			(!ready_head(call->db, lane_ids, lane_count, &head) ||
@@ -137,6 +169,14 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 		else if (!ready_pop(call->db, lane_ids, lane_count, &popped))
 			break;
 		effect_ready(call->db, lane_ids[popped.lane], popped.key, ON_ABORT);
+		limited = lane_is_limited(&lanes[popped.lane]);
+		if (limited && !limits_take(call->db, &lanes[popped.lane], call->now.mono))
+		{
+			lane_count = leave_out(call, lanes, lane_ids, lane_count, &popped, mine);
+			own = effects_own_ready(call->db, lane_ids, lane_count, &own_count);
+			own_next = 0;
+			continue;
+		}
 		if (claim_one(popped.key, &lanes[popped.lane], request->agent_id,
 					  agent.facts.incarnation,
 					  token_take(call->db, 1, call->now.wall), call->now.wall, task))
@@ -158,6 +198,8 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 		else
 		{
 			effect_ready_not(call->db, lane_ids[popped.lane], popped.key);
+			if (limited)
+				limits_give_back(call->db, lane_ids[popped.lane]);
 			if (drop_key(call, popped.key) && !mine)
 				drops++;
 		}

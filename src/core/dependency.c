@@ -35,6 +35,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "core/concurrency_key.h"
 #include "core/event.h"
 #include "core/run.h"
 #include "core/shelf.h"
@@ -163,7 +164,8 @@ for_dependents(Call *call, int64 task_id, OnDependent on_dependent, void *state)
 }
 
 /*
- * One less to wait for. With the last, the task is due, now or at its run_at; as
+ * One less to wait for. With the last, the task is due, now or at its run_at,
+ * unless it has to wait for its key; as
  * with a retry, run_at moves on and the rank stays, so that the time it was
  * blocked counts as waiting in line, but not as being late. output: the result of
  * the one it waited for; 0: NULL.
@@ -177,16 +179,17 @@ unblock(Call *call, const TaskRow *task, Datum output)
 
 	if (task->unmet <= 1)
 	{
-		status = run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
+		status = run_at > call->now.wall ? TASK_SCHEDULED
+			: concurrency_key_enter(call, task->capability, task->concurrency_key);
 		run_at = Max(run_at, call->now.wall);
 	}
 	if (status == TASK_SCHEDULED)
 		wake_at = wake_at == 0 ? run_at : Min(wake_at, run_at);
 	task_store_set_unmet(task->task_id, task->unmet - 1, status, run_at, wake_at);
+	if (task->unmet <= 1 && task->takes_output)
+		task_store_give_output(task->task_id, output);
 	if (status == TASK_BLOCKED)
 		return;
-	if (task->takes_output)
-		task_store_give_output(task->task_id, output);
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, status, 0);
 	if (status == TASK_PENDING)
 	{

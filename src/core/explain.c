@@ -7,15 +7,18 @@
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/task.h"
 #include "policy.h"
+#include "soft/limits.h"
+#include "store/concurrency_key_store.h"
 #include "store/dependency_store.h"
 #include "store/history_store.h"
 #include "store/report_store.h"
 
-#define BLOCKERS_NAMED	10
+#define TASKS_NAMED	10
 
 static List *
 add(List *reasons, const char *reason, char *detail)
@@ -27,16 +30,77 @@ add(List *reasons, const char *reason, char *detail)
 	return lappend(reasons, entry);
 }
 
+/* "task 1, 2 and 3 more"; of those counted only the first are named. */
+static char *
+name_tasks(const int64 *ids, int named, int count)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < named; i++)
+		appendStringInfo(&names, "%s" INT64_FORMAT, i > 0 ? ", " : "task ", ids[i]);
+	if (count > named)
+		appendStringInfo(&names, " and %d more", count - named);
+	return names.data;
+}
+
+/* The limits that keep any task of the capability from being claimed now. */
+static List *
+explain_limits(Call *call, const CapabilityRow *capability, List *reasons)
+{
+	int			named;
+	int			active;
+	int64	   *ids;
+	int64		opens_at;
+
+	if (capability->limits.concurrency > 0)
+	{
+		ids = report_store_active(capability->name, TASKS_NAMED, &named, &active);
+		if (active >= capability->limits.concurrency)
+			return add(reasons, "concurrency_limit",
+					   psprintf("All %d slots of capability \"%s\" are in use, by %s.",
+								capability->limits.concurrency, capability->name,
+								name_tasks(ids, named, active)));
+	}
+	if (limits_room(call->db, capability->lane_id, call->now.mono, &opens_at) > 0)
+		return reasons;
+	if (opens_at == PG_INT64_MAX)
+		return add(reasons, "concurrency_limit",
+				   psprintf("All slots of capability \"%s\" are taken by claims that have not committed.",
+							capability->name));
+	return add(reasons, "rate_limit",
+			   psprintf("%d tasks of capability \"%s\" have been claimed in this window, until %s.",
+						capability->limits.rate, capability->name,
+						timestamptz_to_str(time_plus(call->now.wall, opens_at - call->now.mono))));
+}
+
+/* Who has the key it waits for, and who waits before it. */
+static char *
+explain_key(const TaskRow *task)
+{
+	int			count;
+	int64	   *ids = concurrency_key_store_in_use(NULL, task->capability, task->concurrency_key,
+												   TASKS_NAMED, &count);
+
+	return psprintf("It is number " INT64_FORMAT " of those that wait for concurrency_key \"%s\","
+					" which is in use by %s.",
+					concurrency_key_store_position(task->task_id), task->concurrency_key,
+					count > 0 ? name_tasks(ids, count, count) : "nobody");
+}
+
 static List *
 explain_pending(Call *call, const TaskRow *task, List *reasons)
 {
 	int			agents;
 	int			accepting;
 	int64		position;
+	CapabilityRow capability;
 
-	if (capability_require(call, task->capability)->paused)
+	capability = *capability_require(call, task->capability);
+	if (capability.paused)
 		reasons = add(reasons, "paused",
 					  psprintf("Capability \"%s\" is paused.", task->capability));
+	reasons = explain_limits(call, &capability, reasons);
 	report_store_offering(task->capability, &agents, &accepting);
 	if (agents == 0)
 		reasons = add(reasons, "no_agent",
@@ -56,17 +120,9 @@ static char *
 explain_blocked(const TaskRow *task)
 {
 	int			count;
-	int64	   *ids = dependency_store_unmet(task->task_id, BLOCKERS_NAMED, &count);
-	StringInfoData detail;
+	int64	   *ids = dependency_store_unmet(task->task_id, TASKS_NAMED, &count);
 
-	initStringInfo(&detail);
-	appendStringInfoString(&detail, "It waits for ");
-	for (int i = 0; i < count; i++)
-		appendStringInfo(&detail, "%s" INT64_FORMAT, i > 0 ? ", " : "task ", ids[i]);
-	if (task->unmet > count)
-		appendStringInfo(&detail, " and %d more", task->unmet - count);
-	appendStringInfoChar(&detail, '.');
-	return detail.data;
+	return psprintf("It waits for %s.", name_tasks(ids, count, task->unmet));
 }
 
 /*
@@ -104,7 +160,8 @@ explain_task(Call *call, int64 task_id)
 						  psprintf("It is due at %s.", timestamptz_to_str(task.run_at)));
 			break;
 		case TASK_BLOCKED:
-			reasons = add(reasons, "blocked", explain_blocked(&task));
+			reasons = task.unmet > 0 ? add(reasons, "blocked", explain_blocked(&task))
+				: add(reasons, "concurrency_key", explain_key(&task));
 			break;
 		case TASK_PENDING:
 			if (task.expires_at != 0 && task.attempt == 0 && task.expires_at <= call->now.wall)

@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/run.h"
@@ -26,6 +27,7 @@
 #include "soft/counters.h"
 #include "soft/effects.h"
 #include "soft/journal.h"
+#include "soft/limits.h"
 #include "store/history_store.h"
 #include "store/hot_store.h"
 
@@ -178,6 +180,8 @@ note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
 
 	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
 				  call->now.wall - claimed_at);
+	if (capability->limits.concurrency > 0)
+		limits_freed(call->db, capability->lane_id);
 	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
 	effect_finished(call->db, task_id);
 	event_note(call, &(Event) {.kind = EVENT_TASK_COMPLETED, .owner = enqueued_by,
@@ -214,6 +218,7 @@ complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, 
 		run_note_ended(call, held.run_id, held.stage, TASK_COMPLETED, task_id, held.claimed_at);
 	if (held.awaited)
 		dependency_met(call, task_id, result);
+	concurrency_key_leave(call, held.capability, held.concurrency_key);
 	return true;
 }
 
@@ -243,6 +248,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 		run_note_ended(call, task.run_id, task.stage, TASK_COMPLETED, task_id, task.claimed_at);
 	if (task.awaited)
 		dependency_met(call, task_id, result);
+	concurrency_key_leave(call, task.capability, task.concurrency_key);
 	return true;
 }
 
@@ -445,6 +451,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	int32		attempt;
 	int			events;
 
+	if (capability->limits.concurrency > 0)
+		limits_freed(call->db, task->lane_id);
 	if (task->max_attempts > 0)
 		policy.max_attempts = task->max_attempts;
 	if (error == NULL)
@@ -499,13 +507,15 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 						   task->claimed_at);
 		dependency_ended(call, task, verdict.status);
 	}
+	if (verdict.status != TASK_PENDING)
+		concurrency_key_leave(call, task->capability, task->concurrency_key);
 	return verdict.status;
 }
 
 /*
  * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
- * skip_locked, without those that somebody is working on, or on a task that
- * waits for them.
+ * skip_locked, without those that somebody is working on, or on their key, or on
+ * a task that waits for them.
  */
 TaskRow *
 lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
@@ -521,7 +531,8 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 	{
 		/* it may have changed hands before we had the lock */
 		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
-			(!skip_locked || dependency_is_free(&tasks[i])))
+			(!skip_locked || (dependency_is_free(&tasks[i]) &&
+							  concurrency_key_is_free(&tasks[i]))))
 			tasks[held++] = tasks[i];
 	}
 	*count = held;

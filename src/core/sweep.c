@@ -10,6 +10,7 @@
 #include "core/agent.h"
 #include "core/audit.h"
 #include "core/capability.h"
+#include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/lease.h"
@@ -188,6 +189,8 @@ expire(Call *call, const TaskRow *task)
 	if (task->run_id != 0)
 		run_note_ended(call, task->run_id, task->stage, TASK_EXPIRED, task->task_id, 0);
 	dependency_ended(call, task, TASK_EXPIRED);
+	if (task->status == TASK_PENDING)
+		concurrency_key_leave(call, task->capability, task->concurrency_key);
 }
 
 /* A waiting task whose moment has come: it expires, or is due. */
@@ -208,11 +211,15 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	}
 	if (status == TASK_SCHEDULED && task->run_at <= call->now.wall)
 	{
-		status = TASK_PENDING;
-		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
-		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, TASK_PENDING, 0);
+		status = concurrency_key_enter(call, task->capability, task->concurrency_key);
+		if (status == TASK_PENDING)
+		{
+			effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id},
+						 ON_COMMIT);
+			task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
+		}
+		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, status, 0);
 		note_lag(call, task->run_at);
-		task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
 		counts->tasks_due++;
 	}
 	else if (status == TASK_SCHEDULED)
@@ -282,7 +289,7 @@ handle_due(Call *call, SweepCounts *counts)
 		task_note_locked(call, &tasks[i]);
 	for (int i = 0; i < count; i++)
 	{
-		if (!dependency_is_free(&tasks[i]))
+		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(&tasks[i]))
 			continue;
 		handled++;
 		if (tasks[i].status == TASK_ACTIVE)
@@ -298,6 +305,12 @@ handle_due(Call *call, SweepCounts *counts)
 		return false;
 	db_lower_swept(call->db, earliest);
 	return handled == AINS_SWEEP_BATCH;
+}
+
+static bool
+hand_on_keys(Call *call, SweepCounts *counts)
+{
+	return concurrency_key_hand_on(call, upkeep);
 }
 
 /* Looks for what the steps above would never see. */
@@ -373,6 +386,7 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"handing on concurrency keys", hand_on_keys},
 	{"enqueueing webhooks", deliver_events},
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},

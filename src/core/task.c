@@ -13,8 +13,10 @@
 #include "compat.h"
 #include "core/agent.h"
 #include "core/capability.h"
+#include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/event.h"
+#include "core/limit.h"
 #include "core/run.h"
 #include "core/shelf.h"
 #include "errors.h"
@@ -39,6 +41,8 @@ place(Call *call, NewTask *task, bool blocked)
 	task->status = blocked ? TASK_BLOCKED
 		: task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
 	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
+	if (task->status == TASK_PENDING)
+		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
 		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
@@ -103,18 +107,20 @@ refuse_duplicate(const char *capability, const char *unique_key)
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
- * depends_on, run_id, stage, takes_output. Returns its id, or that of the live
- * task with its unique key. Raises NS007, 23505, for depends_on NS003, NS006 and
- * 42501, for run_id 42704, NS006 and 42501.
+ * depends_on, run_id, stage, takes_output, concurrency_key. Returns its id, or
+ * that of the live task with its unique key. Raises NS007, NS008, 23505, for
+ * depends_on NS003, NS006 and 42501, for run_id 42704, NS006 and 42501.
  */
 int64
 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 {
 	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
 	bool		goes_on = task->run_id != 0 && run_require_open(call, task->run_id);
-	int			unmet_count = dependency_await(call, task->depends_on, task->depends_on_count,
-											   false, goes_on, unmet);
+	int			unmet_count;
 
+	limit_enqueue(call, 1);
+	unmet_count = dependency_await(call, task->depends_on, task->depends_on_count, false,
+								   goes_on, unmet);
 	place(call, task, unmet_count > 0);
 	for (;;)
 	{
@@ -188,6 +194,7 @@ task_enqueue_batch(Call *call, NewTask *common, Datum payloads, const int32 *pri
 
 	if (common->run_id != 0)
 		(void) run_require_open(call, common->run_id);
+	limit_enqueue(call, count);
 	place(call, common, false);
 	aging_interval = capability_require(call, common->capability)->aging_interval;
 	for (int i = 0; i < count; i++)
@@ -316,6 +323,8 @@ cancel_locked(Call *call, const TaskRow *task, const char *reason)
 	if (task->run_id != 0)
 		run_note_ended(call, task->run_id, task->stage, TASK_CANCELLED, task->task_id, 0);
 	dependency_ended(call, task, TASK_CANCELLED);
+	if (task->status == TASK_PENDING)
+		concurrency_key_leave(call, task->capability, task->concurrency_key);
 	return TASK_CANCELLED;
 }
 
@@ -352,13 +361,14 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 }
 
 /*
- * Makes a finished task live again, BLOCKED if it depends on tasks that live;
+ * Makes a finished task live again, BLOCKED if it depends on tasks that live or
+ * its key is in use;
  * false as history_store_put_back. Raises NS006 if it depends on a task that
  * has ended otherwise than COMPLETED, unless its run (0: none) goes on then.
  */
 static bool
 put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int64 run_id,
-		 bool *key_is_live)
+		 const char *concurrency_key, bool *key_is_live)
 {
 	PutBack		back;
 	const CapabilityRow *capability;
@@ -376,7 +386,7 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int6
 		unmet_count = dependency_await(call, depends_on, count, true, run_goes_on(call, run_id),
 									   unmet);
 	}
-	status = unmet_count > 0 ? TASK_BLOCKED : TASK_PENDING;
+	status = unmet_count > 0 ? TASK_BLOCKED : concurrency_key_enter(call, name, concurrency_key);
 	capability = capability_restore(call, name);
 	if (!history_store_put_back(task_id, status, capability->lane_id,
 								capability->aging_interval, call->now.wall, &back))
@@ -393,7 +403,7 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int6
 		task_note_event(call, &task, EVENT_TASK_PUT_BACK, status);
 	if (back.run_id != 0)
 		run_note_put_back(call, back.run_id, back.stage, back.was);
-	if (back.lacks_output && status == TASK_PENDING && count > 0)
+	if (back.lacks_output && unmet_count == 0 && count > 0)
 	{
 		TaskStatus	ended;
 		Datum		output = 0;
@@ -434,7 +444,7 @@ task_retry(Call *call, int64 task_id)
 						  "Enqueue a new task to do the work again.");
 
 	if (!put_back(call, task_id, past.capability, past.depends_on_count, past.run_id,
-				  &key_is_live))
+				  past.concurrency_key, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -473,7 +483,8 @@ task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
 
 		/* of several with the same key the first comes back */
 		if (put_back(call, letters[i].task_id, letters[i].capability,
-					 letters[i].depends_on_count, letters[i].run_id, &key_is_live))
+					 letters[i].depends_on_count, letters[i].run_id,
+					 letters[i].concurrency_key, &key_is_live))
 			redriven++;
 		CHECK_FOR_INTERRUPTS();
 	}

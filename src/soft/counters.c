@@ -55,7 +55,7 @@ typedef struct CounterKey
 } CounterKey;
 
 /* Gauges are signed; they may be below 0 for a moment, as commits apply in any order. */
-typedef struct Counters
+struct Counters
 {
 	CounterKey	key;
 	pg_atomic_uint64 events[COUNT_EVENTS];
@@ -63,7 +63,7 @@ typedef struct Counters
 	pg_atomic_uint64 sums[COUNT_HISTOGRAMS];
 	pg_atomic_uint64 live[LIVE_STATUS_COUNT];	/* by the last count */
 	pg_atomic_uint64 since[LIVE_STATUS_COUNT];	/* not seen by the running one */
-} Counters;
+};
 
 /* Which commits a count has seen. Full transaction ids, which do not wrap. */
 typedef struct Seen
@@ -433,6 +433,13 @@ counters_merge(int level)
 	}
 }
 
+/* Whether this transaction has noted anything. */
+bool
+counters_pending(void)
+{
+	return delta_count > 0;
+}
+
 /* What this transaction will do to the gauges of an entry; the table shows it already. */
 static void
 add_pending(DbState *db, const Counters *counters, int64 *live, int sign)
@@ -528,6 +535,39 @@ counters_live_known(DbState *db)
 	known = gauges_of(db)->known && search_entry(db, OTHER, HASH_FIND) == NULL;
 	LWLockRelease(shmem_lock(LOCK_COUNTERS));
 	return known;
+}
+
+/* Whether the gauges are right for those that have an entry of their own. */
+bool
+counters_known(DbState *db)
+{
+	bool		known;
+
+	LWLockAcquire(shmem_lock(LOCK_COUNTERS), LW_SHARED);
+	known = gauges_of(db)->known;
+	LWLockRelease(shmem_lock(LOCK_COUNTERS));
+	return known;
+}
+
+/* The entry of a capability, good as long as the installation; NULL: not its own. */
+Counters *
+counters_of(DbState *db, const char *capability)
+{
+	Counters   *counters = entry_of(db, capability);
+
+	return strcmp(counters->key.capability, capability) == 0 ? counters : NULL;
+}
+
+/*
+ * How many tasks of a capability are ACTIVE, of those whose transactions have
+ * come to counters_end; false: not known. Needs the counters lock, so that it
+ * does not change but by commits.
+ */
+bool
+counters_active(DbState *db, const Counters *counters, int64 *active)
+{
+	*active = (int64) pg_atomic_read_u64((pg_atomic_uint64 *) &counters->live[TASK_ACTIVE]);
+	return gauges_of(db)->known;
 }
 
 /* Whether it is time to count; by the monotonic clock. */

@@ -83,10 +83,18 @@ extern void counters_note(DbState *db, const char *capability, int events,
 /* For effects.c: the end of (sub)transactions; these cannot fail. */
 extern void counters_end(int level, bool commit);
 extern void counters_merge(int level);
+extern bool counters_pending(void);
 
 /* Reading. */
 extern CapabilityCounts *counters_read(DbState *db, int *count);
 extern bool counters_live_known(DbState *db);
+extern bool counters_known(DbState *db);
+
+/* For limits.c: one gauge, to be judged by. */
+typedef struct Counters Counters;
+
+extern Counters *counters_of(DbState *db, const char *capability);
+extern bool counters_active(DbState *db, const Counters *counters, int64 *active);
 extern LiveTasks *counters_live(DbState *db, int *count);
 
 /* The count; counters_begin's snapshot is registered. */

@@ -220,7 +220,7 @@ at_transaction_end(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
 		counters_end(0, event == XACT_EVENT_COMMIT);
-	if (effect_count == 0)
+	if (effect_count == 0 && !(event == XACT_EVENT_PRE_PREPARE && counters_pending()))
 		return;
 	switch (event)
 	{

@@ -13,6 +13,7 @@
 #include "guc.h"
 #include "soft/counters.h"
 #include "soft/lanes.h"
+#include "soft/limits.h"
 #include "soft/pulse.h"
 #include "soft/roster.h"
 #include "soft/runs.h"
@@ -49,6 +50,7 @@ request(void)
 	RequestAddinShmemSpace(types_size());
 	RequestAddinShmemSpace(lanes_size());
 	RequestAddinShmemSpace(counters_size());
+	RequestAddinShmemSpace(limits_size());
 	RequestAddinShmemSpace(pulse_size());
 	RequestAddinShmemSpace(waiters_size());
 	RequestAddinShmemSpace(workers_size());
@@ -90,6 +92,7 @@ startup(void)
 	types_shmem_init();
 	lanes_shmem_init();
 	counters_shmem_init();
+	limits_shmem_init();
 	pulse_shmem_init();
 	waiters_shmem_init();
 	workers_shmem_init();
@@ -169,6 +172,7 @@ shmem_db(Oid database, Oid task_relid)
 		}
 		roster_forget_db(db - shared->dbs);
 		lanes_forget_db(db - shared->dbs);
+		limits_forget_db(db - shared->dbs);
 		counters_forget_db(db - shared->dbs);
 		pulse_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
@@ -202,6 +206,7 @@ static void
 retire(DbState *db)
 {
 	db->retired = true;
+	limits_forget_db(shmem_db_number(db));
 	counters_forget_db(shmem_db_number(db));
 	pg_atomic_fetch_add_u64(&db->policy_generation, 1);
 }

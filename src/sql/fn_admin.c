@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "core/audit.h"
 #include "core/capability.h"
+#include "core/limit.h"
 #include "core/stats.h"
 #include "core/sweep.h"
 #include "core/trust.h"
@@ -58,8 +59,12 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 				base,
 				max,
 				aging,
-				timeout;
-	int32		max_attempts;
+				timeout,
+				rate_period;
+	int32		max_attempts,
+				concurrency_limit,
+				rate_limit,
+				key_limit;
 	float4		jitter;
 	bool		keep_history;
 
@@ -92,9 +97,10 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 	}
 	change.aging_interval = length_change(fcinfo, 7, "aging_interval", false, &aging);
 	change.timeout = length_change(fcinfo, 8, "timeout", true, &timeout);
-	edge_not_yet(fcinfo, 9, "concurrency_limit");
-	edge_not_yet(fcinfo, 10, "rate_limit");
-	edge_not_yet(fcinfo, 11, "rate_period");
+	change.concurrency_limit = int32_change(fcinfo, 9, "concurrency_limit", 0, PG_INT32_MAX,
+											&concurrency_limit);
+	change.rate_limit = int32_change(fcinfo, 10, "rate_limit", 0, PG_INT32_MAX, &rate_limit);
+	change.rate_period = length_change(fcinfo, 11, "rate_period", true, &rate_period);
 	edge_not_yet(fcinfo, 12, "min_trust");
 	if (!PG_ARGISNULL(13))
 	{
@@ -111,7 +117,7 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 		keep_history = PG_GETARG_BOOL(14);
 		change.keep_history = &keep_history;
 	}
-	edge_not_yet(fcinfo, 15, "key_limit");
+	change.key_limit = int32_change(fcinfo, 15, "key_limit", 0, PG_INT32_MAX, &key_limit);
 
 	call_begin(&call);
 	PG_RETURN_DATUM(capability_configure(&call, name, &change));
@@ -140,6 +146,28 @@ ains_resume(PG_FUNCTION_ARGS)
 
 	call_begin(&call);
 	capability_pause(&call, name, false);
+	PG_RETURN_VOID();
+}
+
+/* set_quota(role, max_tasks, period) */
+PG_FUNCTION_INFO_V1(ains_set_quota);
+Datum
+ains_set_quota(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	int32		max_tasks = edge_int32_or(fcinfo, 1, "max_tasks", 0, PG_INT32_MAX, -1);
+	int64		period = edge_length_or(fcinfo, 2, "period", 1000, USECS_PER_MINUTE);
+	Oid			role = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
+
+	/* a number that is no role's can be cast to regrole, too */
+	if (GetUserNameFromId(role, true) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid role"),
+				 errdetail("It must be a role that exists."),
+				 errhint("Give its name: 'producer'.")));
+	call_begin(&call);
+	limit_set_quota(&call, role, max_tasks, period);
 	PG_RETURN_VOID();
 }
 

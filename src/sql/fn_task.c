@@ -122,7 +122,7 @@ edge_enqueue(FunctionCallInfo fcinfo, bool takes_output)
 	edge_not_yet(fcinfo, 11, "agent_id");
 	task.metadata = edge_jsonb_or_null(fcinfo, 12, "metadata");
 	on_conflict = on_conflict_arg(fcinfo, 13);
-	edge_not_yet(fcinfo, 14, "concurrency_key");
+	task.concurrency_key = edge_key_or_null(fcinfo, 14, "concurrency_key");
 
 	task.takes_output = takes_output;
 

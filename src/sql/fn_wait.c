@@ -31,9 +31,11 @@
 #include "clock.h"
 #include "core/agent.h"
 #include "core/claim.h"
+#include "core/limit.h"
 #include "core/task.h"
 #include "policy.h"
 #include "query.h"
+#include "soft/limits.h"
 #include "soft/ready.h"
 #include "soft/roster.h"
 #include "soft/waiters.h"
@@ -144,6 +146,18 @@ wait_for_latch(int64 length)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* What shared memory knows of the lanes whose limits leave room. */
+static ReadyGlance
+glance(const Wait *wait)
+{
+	int			count = wait->lane_count;
+	int32	   *open = limits_open_lanes(wait->db, wait->lanes, &count, clock_read().mono);
+	ReadyGlance seen = ready_glance(wait->db, open, count);
+
+	pfree(open);
+	return seen;
+}
+
 /*
  * Sleeps until there is something to claim in the lanes, or to look at, or
  * `until` is reached. Touches no table: who is woken for a task glances at the
@@ -164,13 +178,13 @@ sleep_until(const Wait *wait, int64 until)
 			return AWAKE_LOOK;
 		if ((woken & WOKEN_GO) || now >= glance_at)
 		{
-			ReadyGlance seen = ready_glance(wait->db, wait->lanes, wait->lane_count);
+			ReadyGlance seen = glance(wait);
 
 			if (seen == READY_NOTHING && (woken & WOKEN_GO))
 			{
 				/* somebody was faster; but who came since, did not wake us */
 				waiter_sleeps_on();
-				seen = ready_glance(wait->db, wait->lanes, wait->lane_count);
+				seen = glance(wait);
 			}
 			if (seen != READY_NOTHING)
 			{
@@ -208,7 +222,8 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 	wait->glance = Min(wait->lane_count > WAITER_MAX_LANES ? GLANCE_MANY : GLANCE,
 					   Max(roster_timeout(&agent.facts) / 3, 1));
 	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
-	return claim_possible(call, wait->lanes, wait->lane_count);
+	count = limit_open_lanes(call, lanes, wait->lane_count);
+	return claim_possible(call, agent_lane_ids(lanes, count), count);
 }
 
 /* wait_for_task(agent_id, timeout, INOUT ready, capabilities) */

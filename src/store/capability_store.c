@@ -14,7 +14,8 @@ capability_store_find(const char *name, CapabilityRow *row)
 {
 	static SavedQuery find = {
 		"SELECT l.lane_id, c.lease, c.max_attempts, c.backoff, c.backoff_base, c.backoff_max,"
-		" c.jitter, c.aging_interval, c.timeout, c.on_lost, c.keep_history, c.paused"
+		" c.jitter, c.aging_interval, c.timeout, c.on_lost, c.keep_history, c.paused,"
+		" c.concurrency_limit, c.rate_limit, c.rate_period, c.key_limit"
 		" FROM ains.capability c JOIN ains.lane l USING (capability) WHERE c.capability = $1",
 	1, {TEXTOID}};
 	QueryCall	q;
@@ -39,6 +40,12 @@ capability_store_find(const char *name, CapabilityRow *row)
 		row->retry.fail_when_lost = strcmp(query_text_copy(&q, 0, 10), "fail") == 0;
 		row->keep_history = query_bool(&q, 0, 11);
 		row->paused = query_bool(&q, 0, 12);
+		row->limits.concurrency = query_isnull(&q, 0, 13) ? 0 : query_int32(&q, 0, 13);
+		row->limits.rate = query_isnull(&q, 0, 14) || query_isnull(&q, 0, 15) ? 0
+			: query_int32(&q, 0, 14);
+		row->limits.period = query_length(&q, 0, 15);
+		row->limits.generation = 0;
+		row->key_limit = query_isnull(&q, 0, 16) ? 0 : query_int32(&q, 0, 16);
 	}
 	query_end(&q);
 	return found;

@@ -20,6 +20,8 @@ typedef struct CapabilityRow
 	RetryPolicy retry;
 	bool		keep_history;
 	bool		paused;
+	ClaimLimits limits;
+	int32		key_limit;		/* 0: none */
 } CapabilityRow;
 
 /* The columns configure_capability writes; 0 pointers leave them as they are. */

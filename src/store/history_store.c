@@ -18,7 +18,8 @@
 #define SHARED_COLUMNS \
 	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
 	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
-	" unique_key, payload, metadata, checkpoint, depends_on, run_id, stage, takes_output"
+	" unique_key, concurrency_key, payload, metadata, checkpoint, depends_on, run_id, stage," \
+	" takes_output"
 
 static BatchItem *
 read_items(QueryCall *q, int *count)
@@ -99,7 +100,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 {
 	static SavedQuery find = {
 		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id,"
-		" coalesce(cardinality(depends_on), 0), coalesce(run_id, 0)"
+		" coalesce(cardinality(depends_on), 0), coalesce(run_id, 0), concurrency_key"
 		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
 	1, {INT8OID}};
 	QueryCall	q;
@@ -117,6 +118,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 		row->agent_id = query_text_copy(&q, 0, 5);
 		row->depends_on_count = query_int32(&q, 0, 6);
 		row->run_id = query_int64(&q, 0, 7);
+		row->concurrency_key = query_text_copy(&q, 0, 8);
 	}
 	query_end(&q);
 	return found;
@@ -156,7 +158,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 {
 	static SavedQuery find = {
 		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0),"
-		" coalesce(h.run_id, 0) FROM ains.task_history h"
+		" coalesce(h.run_id, 0), h.concurrency_key FROM ains.task_history h"
 		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
 		"  AND ($2 IS NULL OR h.finished_at <= $2)"
 		"  AND ($4 OR pg_has_role($3, h.enqueued_by::oid, 'USAGE'))"
@@ -186,6 +188,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 		letters[i].capability = query_text_copy(&q, i, 2);
 		letters[i].depends_on_count = query_int32(&q, i, 3);
 		letters[i].run_id = query_int64(&q, i, 4);
+		letters[i].concurrency_key = query_text_copy(&q, i, 5);
 	}
 	*count = q.count;
 	query_end(&q);
@@ -208,11 +211,13 @@ history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 ag
 		" made AS ("
 		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
 		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
-		"  unique_key, last_error, payload, metadata, checkpoint, run_id, stage, takes_output)"
+		"  unique_key, last_error, payload, metadata, checkpoint, run_id, stage, takes_output,"
+		"  concurrency_key)"
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $2, $6::ains.task_status, priority, $5 - priority * $3, 0, max_attempts, $4,"
 		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
-		"   payload, metadata, checkpoint, run_id, stage, takes_output FROM past"
+		"   payload, metadata, checkpoint, run_id, stage, takes_output, concurrency_key"
+		"  FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		"  RETURNING task_id, rank),"
 		" gone AS (DELETE FROM ains.task_history h USING made m WHERE h.task_id = m.task_id)"

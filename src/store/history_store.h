@@ -48,6 +48,7 @@ typedef struct DeadLetter
 	char	   *capability;
 	int			depends_on_count;
 	int64		run_id;			/* 0: none */
+	char	   *concurrency_key;	/* NULL: none */
 } DeadLetter;
 
 /* A finished task that was put back. */
@@ -71,6 +72,7 @@ typedef struct HistoryRow
 	char	   *agent_id;		/* NULL: never claimed */
 	int			depends_on_count;
 	int64		run_id;			/* 0: none */
+	char	   *concurrency_key;	/* NULL: none */
 } HistoryRow;
 
 /* An attempt that ended without success. */

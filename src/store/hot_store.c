@@ -30,8 +30,8 @@ enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
 	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, RUN_ID, STAGE, TAKES_OUTPUT,
-	ATTEMPT,
+	UNIQUE_KEY, CONCURRENCY_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, RUN_ID, STAGE,
+	TAKES_OUTPUT, ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
@@ -44,8 +44,8 @@ enum
 #define SHARED_NAMES \
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
-	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
-	"depends_on", "run_id", "stage", "takes_output", "attempt", "status"
+	"agent_id", "capability", "unique_key", "concurrency_key", "payload", "metadata", \
+	"checkpoint", "depends_on", "run_id", "stage", "takes_output", "attempt", "status"
 
 static const char *const task_columns[] = {
 	SHARED_NAMES, "lane_id", "rank", "wake_at", "lease_expires_at", "deadline",
@@ -172,6 +172,8 @@ hot_store_insert(const NewTask *task)
 			rows_set(&tasks, STAGE, CStringGetTextDatum(task->stage));
 		set_optional(TAKES_OUTPUT, BoolGetDatum(true), !task->takes_output);
 	}
+	if (task->concurrency_key != NULL)
+		rows_set(&tasks, CONCURRENCY_KEY, CStringGetTextDatum(task->concurrency_key));
 	rows_insert(&tasks);
 	return task_id;
 }
@@ -257,6 +259,8 @@ hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
 	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
 	held->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
 		: length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
+	held->concurrency_key = rows_isnull(&tasks, CONCURRENCY_KEY) ? NULL
+		: TextDatumGetCString(rows_get(&tasks, CONCURRENCY_KEY));
 	held->awaited = !rows_isnull(&tasks, AWAITED);
 	held->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
 	held->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT));

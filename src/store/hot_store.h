@@ -20,6 +20,7 @@ typedef struct HeldTask
 	char	   *capability;
 	TimestampTz claimed_at;
 	int64		timeout;		/* its own, or -1 */
+	char	   *concurrency_key;	/* NULL: none */
 	bool		awaited;		/* as in TaskRow, likewise below */
 	int64		run_id;
 	char	   *stage;

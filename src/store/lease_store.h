@@ -7,6 +7,8 @@
 
 #include "ains.h"
 
+#include "policy.h"
+
 /* One lane a claim may take from, with what its capability says. */
 typedef struct ClaimLane
 {
@@ -14,6 +16,8 @@ typedef struct ClaimLane
 	int64		lease;
 	int64		timeout;		/* -1: none */
 	int32		max_attempts;
+	const char *capability;
+	ClaimLimits limits;
 } ClaimLane;
 
 typedef struct ClaimedTask

@@ -217,6 +217,26 @@ report_store_offering(const char *capability, int *agents, int *accepting)
 	query_end(&q);
 }
 
+/* The first ACTIVE tasks of a capability, and how many there are of them. */
+int64 *
+report_store_active(const char *capability, int most, int *named, int *active)
+{
+	static SavedQuery find = {
+		"SELECT task_id, count(*) OVER ()::integer FROM ains.task"
+		" WHERE capability = $1 AND status = 'ACTIVE' ORDER BY task_id LIMIT $2",
+	2, {TEXTOID, INT4OID}};
+	QueryCall	q;
+	int64	   *ids;
+
+	query_begin(&q, &find);
+	query_arg_text(&q, capability);
+	query_arg_int32(&q, most);
+	*active = query_run(&q) > 0 ? query_int32(&q, 0, 2) : 0;
+	ids = query_int64s_copy(&q, named);
+	query_end(&q);
+	return ids;
+}
+
 /* A PENDING task's place in its lane, from 1; counts at most 10,000. */
 int64
 report_store_position(int64 task_id)

@@ -58,6 +58,7 @@ extern Datum report_store_oldest_pending(int32 lane_id, int64 aging_interval, in
 extern void report_store_search_agents(const AgentSearch *search, Tuplestorestate *store);
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(const char *capability, int *agents, int *accepting);
+extern int64 *report_store_active(const char *capability, int most, int *named, int *active);
 extern int64 report_store_position(int64 task_id);
 extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);
 extern int64 report_store_shelf_count(void);

@@ -22,7 +22,7 @@
 	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
 	" t.awaited IS NOT NULL AS awaited, t.unmet, t.run_id, t.stage," \
-	" t.takes_output IS NOT NULL AS takes_output"
+	" t.takes_output IS NOT NULL AS takes_output, t.concurrency_key"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -58,7 +58,8 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->run_id = query_isnull(q, row, col) ? 0 : query_int64(q, row, col);
 	col++;
 	task->stage = query_text_copy(q, row, col++);
-	task->takes_output = query_bool(q, row, col);
+	task->takes_output = query_bool(q, row, col++);
+	task->concurrency_key = query_text_copy(q, row, col);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -80,14 +81,14 @@ task_store_insert(const NewTask *task)
 	static SavedQuery insert = {
 		"INSERT INTO ains.task (capability, lane_id, status, priority, rank, max_attempts,"
 		" timeout, run_at, expires_at, wake_at, created_at, enqueued_by, unique_key,"
-		" payload, metadata, run_id, stage, takes_output)"
+		" payload, metadata, run_id, stage, takes_output, concurrency_key)"
 		" VALUES ($1, $2, $3::ains.task_status, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-		" $14, $15, $16, $17, nullif($18, false))"
+		" $14, $15, $16, $17, nullif($18, false), $19)"
 		" ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		" RETURNING task_id",
-		18, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
+		19, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
 			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		OIDOID, TEXTOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, BOOLOID}};
+		OIDOID, TEXTOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, BOOLOID, TEXTOID}};
 	QueryCall	q;
 	int64		task_id = 0;
 
@@ -110,6 +111,7 @@ task_store_insert(const NewTask *task)
 	query_arg_optional(&q, Int64GetDatum(task->run_id), task->run_id == 0);
 	query_arg_text(&q, task->stage);
 	query_arg_bool(&q, task->takes_output);
+	query_arg_text(&q, task->concurrency_key);
 	if (query_run(&q) > 0)
 		task_id = query_int64(&q, 0, 1);
 	query_end(&q);

@@ -42,6 +42,7 @@ typedef struct TaskRow
 	char	   *stage;			/* NULL: none */
 	char	   *agent_id;
 	char	   *capability;
+	char	   *concurrency_key;	/* NULL: none */
 } TaskRow;
 
 /* What enqueue writes. Datums are the caller's; 0 pointers are NULL. */
@@ -60,6 +61,7 @@ typedef struct NewTask
 	TimestampTz now;
 	Oid			enqueued_by;
 	const char *unique_key;
+	const char *concurrency_key;
 	Datum		payload;		/* jsonb */
 	Datum		metadata;		/* jsonb; 0: NULL */
 	int64		run_id;			/* 0: none */

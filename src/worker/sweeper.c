@@ -38,6 +38,7 @@
 #include "core/sweep.h"
 #include "guc.h"
 #include "query.h"
+#include "soft/limits.h"
 #include "soft/pulse.h"
 #include "soft/ready.h"
 #include "soft/shmem.h"
@@ -345,13 +346,15 @@ attend(void)
 
 /*
  * A task may be claimable while somebody sleeps who could do it: who was woken
- * for it, and told his client, has not claimed it so far. Wakes one more. Reads
+ * for it, and told his client, has not claimed it so far. Wakes one more, if
+ * limits let it claim. Reads
  * shared memory only; returns how long it may take until the next such look.
  */
 static int64
 wake_more(void)
 {
 	int64		next = GLANCE;
+	int64		now = clock_read().mono;
 	int			count;
 	int32	   *lanes;
 
@@ -361,9 +364,17 @@ wake_more(void)
 	for (int i = 0; i < count; i++)
 	{
 		ReadyGlance seen = ready_glance(served, &lanes[i], 1);
+		int64		opens_at;
+		int64		room = limits_room(served, lanes[i], now, &opens_at);
 
 		if (seen == READY_NOTHING)
 			continue;
+		if (room == 0)
+		{
+			if (opens_at != PG_INT64_MAX)
+				next = Min(next, Max(opens_at - now, 1000));
+			continue;
+		}
 		waiters_wake_lane(served, lanes[i], 1);
 		if (seen == READY_KEY)
 			next = GLANCE_AGAIN;

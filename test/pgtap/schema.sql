@@ -24,8 +24,8 @@ SELECT enums_are('ains', ARRAY['task_status', 'agent_status']);
 SELECT set_eq(
     $$SELECT relname::text FROM pg_class WHERE relnamespace = 'ains'::regnamespace
          AND relkind IN ('r', 'p') AND NOT relispartition$$,
-    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'dependency', 'event', 'event_progress',
-          'lane', 'non_retryable_error', 'run', 'run_tally',
+    ARRAY['agent', 'agent_capability', 'attempt', 'capability', 'concurrency_key', 'dependency', 'event',
+          'event_progress', 'lane', 'non_retryable_error', 'quota', 'run', 'run_tally',
           'schedule', 'task', 'task_history', 'template', 'trust_event', 'webhook'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
@@ -41,7 +41,7 @@ SELECT is(count(*), 0::bigint, 'no foreign keys: they would lock rows of lanes a
 SELECT is(seqmax, 9007199254740991, 'task ids are safe as JSON numbers')
   FROM pg_sequence WHERE seqrelid = 'ains.task_task_id_seq'::regclass;
 SELECT indexes_are('ains', 'task',
-    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key', 'task_run']);
+    ARRAY['task_pkey', 'task_ready', 'task_held', 'task_wake', 'task_unique_key', 'task_concurrency_key', 'task_run']);
 SELECT index_is_unique('ains', 'task', 'task_unique_key');
 
 -- columns that others rely on: name, type, NOT NULL
@@ -146,6 +146,7 @@ INSERT INTO fn VALUES
 ('pause', 'capability text', 'void'),
 ('resume', 'capability text', 'void'),
 ('adjust_trust', 'agent_id text, delta numeric, reason text', 'real'),
+('set_quota', 'role regrole, max_tasks integer, period interval DEFAULT ''00:01:00''::interval', 'void'),
 ('sweep', '', '(leases_expired bigint, leases_of_dead_agents bigint, attempts_timed_out bigint, tasks_due bigint, tasks_expired bigint, agents_marked_dead bigint, partitions_dropped bigint)'),
 ('release_dead_agent_leases', '', 'bigint'),
 ('rescan', '', 'void'),

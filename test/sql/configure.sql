@@ -49,12 +49,17 @@ CALL t.refused($$SELECT ains.configure_capability('new', jitter => 'Infinity')$$
 CALL t.refused($$SELECT ains.configure_capability('new', aging_interval => '-1 s')$$);
 CALL t.refused($$SELECT ains.configure_capability('new', timeout => '-1 s')$$);
 CALL t.refused($$SELECT ains.configure_capability('new', on_lost => 'ignore')$$);
--- what comes with a later version
-CALL t.refused($$SELECT ains.configure_capability('new', concurrency_limit => 1)$$);
+-- limits: 0 takes one away again
+CALL t.refused($$SELECT ains.configure_capability('new', concurrency_limit => -1)$$);
+CALL t.refused($$SELECT ains.configure_capability('new', rate_limit => -1)$$);
+CALL t.refused($$SELECT ains.configure_capability('new', rate_period => '-1 s')$$);
 CALL t.refused($$SELECT ains.configure_capability('new', rate_limit => 1)$$);
-CALL t.refused($$SELECT ains.configure_capability('new', rate_period => '1 s')$$);
+SELECT concurrency_limit, rate_limit, rate_period
+  FROM ains.configure_capability('new', concurrency_limit => 3, rate_limit => 2, rate_period => '1 min');
+SELECT concurrency_limit, rate_limit, rate_period
+  FROM ains.configure_capability('new', concurrency_limit => 0, rate_limit => 0, rate_period => '0');
+-- what comes with a later version
 CALL t.refused($$SELECT ains.configure_capability('new', min_trust => 0.5)$$);
-CALL t.refused($$SELECT ains.configure_capability('new', key_limit => 1)$$);
 -- who may
 SET ROLE regress_producer;
 CALL t.refused($$SELECT ains.configure_capability('new')$$);

@@ -88,7 +88,6 @@ CALL t.refused($$SELECT ains.enqueue('work', run_id => 1)$$);
 CALL t.refused($$SELECT ains.enqueue('work', min_trust => 0.5)$$);
 CALL t.refused($$SELECT ains.enqueue('work', min_trust => 'NaN')$$);
 CALL t.refused($$SELECT ains.enqueue('work', agent_id => 'a')$$);
-CALL t.refused($$SELECT ains.enqueue('work', concurrency_key => 'k')$$);
 -- a capability that must exist
 SET ains.auto_create_capabilities = off;
 CALL t.refused($$SELECT ains.enqueue('never heard of')$$);

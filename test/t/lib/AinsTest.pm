@@ -227,6 +227,7 @@ sub calls_that_write
 		run_schedules => 'SELECT ains.run_schedules()',
 		save_template => "SELECT ains.save_template('t', 'work')",
 		schedule => "SELECT ains.schedule('s', '* * * * *', 'work')",
+		set_quota => "SELECT ains.set_quota(current_user::regrole, 9)",
 		set_priority => "SELECT ains.set_priority($waiting, 3)",
 		stop_agent => "SELECT ains.stop_agent('a')",
 		sweep => 'SELECT ains.sweep()',

@@ -1,0 +1,249 @@
+/*
+ * core/concurrency_key.c
+ *		Tasks of which only so many may run at a time.
+ *
+ * Of the tasks of a capability that have the same concurrency_key, at most
+ * key_limit are PENDING or ACTIVE. Others that are due are BLOCKED, with nothing
+ * else to wait for (unmet is NULL), and have a place in line, by rank. Which are
+ * which is in their rows alone: there is no number that could be wrong.
+ *
+ * Whoever makes a task of a key PENDING, or takes one out of PENDING and ACTIVE,
+ * locks the key first, its row in ains.concurrency_key, until he commits; and
+ * then counts with a snapshot that is taken after. So there is one at a time,
+ * and he sees what those before him did. Who takes one out makes the next in
+ * line PENDING, in the same transaction. A claim, and a lease that is taken
+ * back, leave a task between PENDING and ACTIVE, so they have nothing to do.
+ *
+ * Only the tasks of keys with a limit pay for it. The row of a key is there as
+ * long as one of its tasks is PENDING or ACTIVE.
+ *
+ * Locks go from a task to its key and from there to the next in line. A
+ * deadlock takes a transaction that ends or enqueues tasks of several keys, or
+ * has locked one in line, and another that does so in another order; the server
+ * ends one of them.
+ */
+#include "core/concurrency_key.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "core/capability.h"
+#include "core/event.h"
+#include "core/task.h"
+#include "soft/counters.h"
+#include "soft/effects.h"
+#include "store/concurrency_key_store.h"
+
+/* The latest snapshot there is, even if the transaction's own is older; registered. */
+static Snapshot
+latest_snapshot(void)
+{
+	CommandCounterIncrement();	/* what we did ourselves counts */
+	return RegisterSnapshot(GetLatestSnapshot());
+}
+
+/* How many of a key that is locked by us are PENDING or ACTIVE; `most` is enough. */
+static int
+in_use(const char *capability, const char *key, int32 most)
+{
+	Snapshot	snapshot = latest_snapshot();
+	int			count;
+
+	pfree(concurrency_key_store_in_use(snapshot, capability, key, most, &count));
+	UnregisterSnapshot(snapshot);
+	return count;
+}
+
+/*
+ * What a task with this key (NULL: none) is that is due now: PENDING, or BLOCKED
+ * behind others. The caller writes it, before anything else is done to the key.
+ */
+TaskStatus
+concurrency_key_enter(Call *call, const char *capability, const char *key)
+{
+	int32		limit;
+
+	if (key == NULL)
+		return TASK_PENDING;
+	limit = capability_restore(call, capability)->key_limit;
+	if (limit == 0)
+		return TASK_PENDING;
+	concurrency_key_store_lock(capability, key);
+	return in_use(capability, key, limit) < limit ? TASK_PENDING : TASK_BLOCKED;
+}
+
+/* A task that was in line is PENDING from now on; its row is locked by us. */
+static void
+release(Call *call, const TaskRow *task)
+{
+	/* as when a task is unblocked: the rank stays, but it was not late meanwhile */
+	task_store_set_unmet(task->task_id, 0, TASK_PENDING, Max(task->run_at, call->now.wall),
+						 task->expires_at);
+	counters_note(call->db, task->capability, 0, TASK_BLOCKED, TASK_PENDING, 0);
+	effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+	task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
+	if (task->expires_at != 0)
+		effect_wake_at(call->db, task->expires_at);
+}
+
+/*
+ * Makes the next in line PENDING, as many as there is room for but at most so
+ * many; returns how many. The key is locked by us.
+ */
+static int
+release_next(Call *call, const char *capability, const char *key, int room)
+{
+	int			released = 0;
+	int			count;
+
+	do
+	{
+		Snapshot	snapshot = latest_snapshot();
+		int64	   *ids = concurrency_key_store_waiting(snapshot, capability, key,
+														room - released, &count);
+
+		UnregisterSnapshot(snapshot);
+		for (int i = 0; i < count; i++)
+		{
+			TaskRow		task;
+
+			if (task_store_lock(ids[i], &task))
+			{
+				/* it may have been changed, or been put back with another key, meanwhile */
+				if (task.status == TASK_BLOCKED && task.unmet == 0 &&
+					task.concurrency_key != NULL && strcmp(task.concurrency_key, key) == 0)
+				{
+					release(call, &task);
+					released++;
+				}
+			}
+			else if (IsolationUsesXactSnapshot())
+				/* the next look would find it again */
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not hand on concurrency_key \"%s\"", key),
+						 errdetail("Task " INT64_FORMAT " is newer than the snapshot of this transaction.",
+								   ids[i]),
+						 errhint("Try again, or use READ COMMITTED.")));
+			CHECK_FOR_INTERRUPTS();
+		}
+		/* one that was ended meanwhile leaves its place to who comes next */
+	} while (count > 0 && released < room);
+	return released;
+}
+
+/*
+ * A task of this key (NULL: none) is not PENDING or ACTIVE any more, which has
+ * been written: the next in line is.
+ */
+void
+concurrency_key_leave(Call *call, const char *capability, const char *key)
+{
+	int32		limit;
+	int			used;
+
+	if (key == NULL)
+		return;
+	limit = capability_restore(call, capability)->key_limit;
+	if (limit == 0)
+		return;
+	concurrency_key_store_lock(capability, key);
+	used = in_use(capability, key, limit);
+	if (used < limit && release_next(call, capability, key, 1) == 0 && used == 0)
+		concurrency_key_store_forget(capability, key);
+}
+
+/*
+ * For the sweeper, which must not wait for anybody: whether nobody has the
+ * task's key locked. Locks it.
+ */
+bool
+concurrency_key_is_free(const TaskRow *task)
+{
+	return task->concurrency_key == NULL ||
+		concurrency_key_store_lock_free(task->capability, task->concurrency_key);
+}
+
+/* Where the round over all keys goes on; in TopMemoryContext. NULL: none runs. */
+static char *round_capability = NULL;
+static char *round_key = NULL;
+
+static void
+go_on_behind(const char *capability, const char *key)
+{
+	char	   *new_capability = MemoryContextStrdup(TopMemoryContext, capability);
+	char	   *new_key = MemoryContextStrdup(TopMemoryContext, key);
+
+	if (round_capability != NULL)
+		pfree(round_capability);
+	if (round_key != NULL)
+		pfree(round_key);
+	round_capability = new_capability;
+	round_key = new_key;
+}
+
+/*
+ * For the sweeper: looks for keys that have room while tasks wait for them, as
+ * after a limit was raised or the table was changed by other means, and makes
+ * up for it. Looks at AINS_SWEEP_BATCH keys, and releases about as many tasks.
+ * Begins a round over all keys if `all`, or if limits have changed since the
+ * last call; returns whether it is not over.
+ */
+bool
+concurrency_key_hand_on(Call *call, bool all)
+{
+	static uint64 seen_generation = 0;
+	static uint64 seen_checksum = 0;
+	uint64		generation = pg_atomic_read_u64(&call->db->policy_generation);
+	int			released = 0;
+	int			count;
+	WaitedKey  *keys;
+
+	if (generation != seen_generation)
+	{
+		uint64		checksum = concurrency_key_store_limits_checksum();
+
+		all = all || checksum != seen_checksum;
+		seen_checksum = checksum;
+		seen_generation = generation;
+		if (all)
+			go_on_behind("", "");
+	}
+	if (round_capability == NULL && all)
+		go_on_behind("", "");
+	if (round_capability == NULL)
+		return false;
+
+	keys = concurrency_key_store_waited(round_capability, round_key, &count);
+	for (int i = 0; i < count; i++)
+	{
+		int32		limit;
+		int			room;
+
+		if (keys[i].has_room &&
+			concurrency_key_store_lock_free(keys[i].capability, keys[i].key))
+		{
+			limit = capability_restore(call, keys[i].capability)->key_limit;
+			room = AINS_SWEEP_BATCH - released;
+			concurrency_key_store_lock(keys[i].capability, keys[i].key);
+			if (limit > 0)
+				room = Min(room, limit - in_use(keys[i].capability, keys[i].key, limit));
+			if (room > 0)
+				released += release_next(call, keys[i].capability, keys[i].key, room);
+			/* this key may have more of them */
+			if (released >= AINS_SWEEP_BATCH)
+				return true;
+		}
+		go_on_behind(keys[i].capability, keys[i].key);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (count < AINS_SWEEP_BATCH)
+	{
+		pfree(round_capability);
+		pfree(round_key);
+		round_capability = round_key = NULL;
+	}
+	return count == AINS_SWEEP_BATCH;
+}
