@@ -90,6 +90,7 @@ typedef struct AgentFacts
 	bool		dead;
 	int64		heartbeat_timeout;	/* -1: the setting */
 	int32		max_active_tasks;	/* 0: no limit */
+	int32		trust;			/* the score in its row, in ten-thousandths */
 	uint64		version;		/* of what this transaction writes; 0: as read */
 } AgentFacts;
 

@@ -21,6 +21,7 @@
 #include "policy.h"
 #include "soft/effects.h"
 #include "soft/token.h"
+#include "store/lane_store.h"
 #include "store/task_store.h"
 
 static AgentStatus
@@ -68,6 +69,7 @@ agent_find(Call *call, const char *agent_id, AgentView *agent)
 		memset(agent, 0, sizeof(AgentView));
 		strlcpy(agent->agent_id, agent_id, sizeof(agent->agent_id));
 		agent->facts = facts;
+		agent->trust = facts.trust;
 		if (!pending && !RecoveryInProgress())
 		{
 			held = count_held(call, agent_id, &hash);
@@ -205,7 +207,8 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 {
 	AgentFacts	facts = {.wanted = WANTED_ACCEPTING, .health = HEALTH_ACTIVE,
 		.heartbeat_timeout = agent->heartbeat_timeout,
-		.max_active_tasks = agent->max_active_tasks, .owner = call->role};
+		.max_active_tasks = agent->max_active_tasks, .owner = call->role,
+	.trust = TRUST_ONE / 2};
 	AgentFacts	old;
 	AgentView	known;
 	bool		is_new = !roster_find(call->db, agent->agent_id, &known);
@@ -223,7 +226,8 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 		if (agent_store_lock(agent->agent_id, &old))
 		{
 			require_member(call, agent->agent_id, old.owner);
-			facts.owner = agent->owner = old.owner;	/* it stays */
+			facts.owner = agent->owner = old.owner; /* these stay */
+			facts.trust = old.trust;
 			(void) lease_take_back_all(call, agent->agent_id, END_REREGISTERED, false);
 			agent_store_restart(agent);
 			break;
@@ -476,7 +480,7 @@ same_facts(const AgentFacts *a, const AgentFacts *b)
 	return a->incarnation == b->incarnation && a->owner == b->owner &&
 		a->wanted == b->wanted && a->health == b->health && a->dead == b->dead &&
 		a->heartbeat_timeout == b->heartbeat_timeout &&
-		a->max_active_tasks == b->max_active_tasks;
+		a->max_active_tasks == b->max_active_tasks && a->trust == b->trust;
 }
 
 /*
@@ -510,7 +514,8 @@ agent_room(Call *call, const AgentView *agent, int asked)
 }
 
 /*
- * What an agent offers, kept until it registers again or a policy changes. What
+ * The lanes of what an agent offers, kept until it registers again, or a policy or
+ * what lanes there are changes. What
  * this transaction has changed itself is not kept: it may be undone.
  */
 static struct
@@ -520,7 +525,7 @@ static struct
 	int64		incarnation;
 	uint64		generation;
 	MemoryContext context;
-	char	  **names;
+	OfferedLane *lanes;
 	int			count;
 }			offered;
 
@@ -541,7 +546,7 @@ load_offered(Call *call, const AgentView *agent)
 												ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(offered.context);
 	old = MemoryContextSwitchTo(offered.context);
-	offered.names = agent_store_capabilities(agent->agent_id, &offered.count);
+	offered.lanes = lane_store_offered(agent->agent_id, &offered.count);
 	MemoryContextSwitchTo(old);
 	strlcpy(offered.agent_id, agent->agent_id, sizeof(offered.agent_id));
 	offered.incarnation = agent->facts.incarnation;
@@ -552,8 +557,8 @@ load_offered(Call *call, const AgentView *agent)
 
 /*
  * The lanes an agent may claim from now: of what it offers, or of the subset
- * of it that is named, without paused capabilities. lease: -1 for the
- * capability's. In the current context.
+ * of it that is named, without paused capabilities and those it is not trusted
+ * enough for. lease: -1 for the capability's. In the current context.
  */
 ClaimLane *
 agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_count,
@@ -566,19 +571,20 @@ agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_
 	*count = 0;
 	for (int i = 0; i < offered.count; i++)
 	{
+		const OfferedLane *lane = &offered.lanes[i];
 		const CapabilityRow *capability;
 		bool		wanted = subset == NULL;
 
 		for (int j = 0; j < subset_count && !wanted; j++)
-			wanted = strcmp(subset[j], offered.names[i]) == 0;
-		if (!wanted)
+			wanted = strcmp(subset[j], lane->capability) == 0;
+		if (!wanted || lane->min_trust > agent->trust)
 			continue;
-		capability = capability_find(call, offered.names[i]);
-		if (capability == NULL || capability->paused)
+		capability = capability_find(call, lane->capability);
+		if (capability == NULL || capability->paused || capability->min_trust > agent->trust)
 			continue;
 		lanes[*count] = (ClaimLane)
 		{
-			.lane_id = capability->lane_id,
+			.lane_id = lane->lane_id,
 			.lease = lease >= 0 ? lease : capability_lease(capability),
 			.timeout = capability->timeout,
 			.max_attempts = capability->retry.max_attempts,

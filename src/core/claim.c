@@ -48,6 +48,16 @@ drop_key(Call *call, ReadyKey key)
 	return true;
 }
 
+/* Whether a lane is one of these. */
+static bool
+is_among(int32 lane_id, const int32 *lane_ids, int lane_count)
+{
+	for (int i = 0; i < lane_count; i++)
+		if (lane_ids[i] == lane_id)
+			return true;
+	return false;
+}
+
 /*
  * Whether the lanes have something to claim. Keys at their head that are of no
  * use are dropped, since a waiter would wake for them again and again.
@@ -64,7 +74,8 @@ claim_possible(Call *call, const int32 *lane_ids, int lane_count)
 
 		if (lane_count == 0 || !ready_head(call->db, lane_ids, lane_count, &head))
 			return false;
-		if (task_store_find(head.task_id, &task) && fits(call, &task, head))
+		if (task_store_find(head.task_id, &task) && fits(call, &task, head) &&
+			is_among(task.lane_id, lane_ids, lane_count))
 			return true;
 		effects_reserve(1);
 		if (!ready_pop(call->db, lane_ids, lane_count, &popped))

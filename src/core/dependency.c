@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "core/route.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -167,6 +168,7 @@ unblock(Call *call, const TaskRow *task, void *state)
 	TaskStatus	status = TASK_BLOCKED;
 	TimestampTz run_at = task->run_at;
 	TimestampTz wake_at = task->expires_at;
+	int32		lane_id;
 
 	if (task->unmet <= 1)
 	{
@@ -179,8 +181,9 @@ unblock(Call *call, const TaskRow *task, void *state)
 	if (status == TASK_BLOCKED)
 		return;
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, status, 0);
+	lane_id = route_waiting(call, task);
 	if (status == TASK_PENDING)
-		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 	if (wake_at != 0)
 		effect_wake_at(call->db, wake_at);
 }

@@ -18,6 +18,7 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/dependency.h"
+#include "core/route.h"
 #include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
@@ -430,6 +431,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	{
 		TimestampTz run_at = task->run_at;
 		TimestampTz wake_at = 0;
+		int32		lane_id;
 
 		if (verdict.status == TASK_SCHEDULED)
 			run_at = wake_at = time_plus(call->now.wall, verdict.delay);
@@ -437,11 +439,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		if (attempt == 0 && task->expires_at != 0)
 			wake_at = wake_at == 0 ? task->expires_at : Min(wake_at, task->expires_at);
 		task_store_wait_again(task->task_id, verdict.status, attempt, run_at, wake_at, error);
+		lane_id = route_waiting(call, task);
 		if (wake_at != 0)
 			effect_wake_at(call->db, wake_at);
 		if (verdict.status == TASK_PENDING)
-			effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id},
-						 ON_COMMIT);
+			effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 	}
 	else
 	{

@@ -12,6 +12,7 @@
 #include "core/capability.h"
 #include "core/dependency.h"
 #include "core/lease.h"
+#include "core/route.h"
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
@@ -180,7 +181,8 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	if (status == TASK_SCHEDULED && task->run_at <= call->now.wall)
 	{
 		status = TASK_PENDING;
-		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		effect_ready(call->db, route_waiting(call, task),
+					 (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, TASK_PENDING, 0);
 		counts->tasks_due++;
 	}
@@ -267,6 +269,27 @@ handle_due(Call *call, SweepCounts *counts)
 	return handled == AINS_SWEEP_BATCH;
 }
 
+/*
+ * Agents that have changed may have left tasks in their lanes. What changed in
+ * another way, or was on its way there meanwhile, the upkeep finds.
+ */
+static bool
+return_lanes(Call *call, SweepCounts *counts)
+{
+	static uint64 seen = 0;
+	uint64		changed = pg_atomic_read_u64(&call->db->agents_changed) +
+		pg_atomic_read_u64(&call->db->policy_generation);
+
+	if (!upkeep && changed == seen)
+		return false;
+	if (route_return_idle(call))
+		return true;
+	seen = changed;
+	if (upkeep && auditing)
+		route_drop_lanes(call);
+	return false;
+}
+
 /* Looks for what the steps above would never see. */
 static bool
 audit_tasks(Call *call, SweepCounts *counts)
@@ -312,6 +335,7 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"returning assigned tasks", return_lanes},
 	{"auditing tasks", audit_tasks},
 	{"counting tasks", count_tasks},
 	{"writing down trust", write_trust},

@@ -65,6 +65,7 @@ typedef struct Effect
 		}			held;
 		int64		incarnation;
 		uint32		orphans;
+		int32		score;
 		int64		task_id;
 		struct
 		{
@@ -152,7 +153,7 @@ apply(const Effect *effect)
 			break;
 		case EFFECT_TRUST_WRITTEN:
 			if (effect->agent_id != NULL)
-				roster_trust_written(db, effect->agent_id);
+				roster_trust_written(db, effect->agent_id, effect->score);
 			else
 				db_set_trust_recovered(db, true);
 			break;
@@ -401,13 +402,13 @@ effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
 }
 
 /*
- * What was taken of an agent's trust is in its row; NULL: so is what history
- * has of all agents' trust of the time before the start.
+ * What was taken of an agent's trust is in its row, and this the score there;
+ * NULL: what history has of all of them of the time before the start is.
  */
 void
-effect_trust_written(DbState *db, const char *agent_id)
+effect_trust_written(DbState *db, const char *agent_id, int32 score)
 {
-	push(EFFECT_TRUST_WRITTEN, ON_COMMIT, db, agent_id);
+	push(EFFECT_TRUST_WRITTEN, ON_COMMIT, db, agent_id)->score = score;
 }
 
 /* Whether this transaction has written trust: it must not take the same again. */

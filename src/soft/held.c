@@ -72,11 +72,25 @@ roster_take_trust(DbState *db, const char *agent_id, TrustDelta *trust)
 	return !policy_trust_is_nothing(trust);
 }
 
-/* What was taken is in the row. */
+/* What was taken is in the row, whose score is this now. */
 void
-roster_trust_written(DbState *db, const char *agent_id)
+roster_trust_written(DbState *db, const char *agent_id, int32 score)
 {
-	WITH_SLOT(db, agent_id, memset(&slot->trust_taken, 0, sizeof(slot->trust_taken)));
+	WITH_SLOT(db, agent_id,
+			  slot->facts.trust = score;
+			  memset(&slot->trust_taken, 0, sizeof(slot->trust_taken)));
+}
+
+/*
+ * A task was assigned to the agent: of all, it is the latest. Also if that is
+ * rolled back, so that the next of the same transaction goes to another one.
+ */
+void
+roster_assigned(DbState *db, const char *agent_id)
+{
+	uint64		now = db_version(db);
+
+	WITH_SLOT(db, agent_id, slot->beats.assigned = now);
 }
 
 /* Of so many cancels that came, none is of a task the agent holds now. */

@@ -170,6 +170,8 @@ copy_out(AgentSlot *slot, AgentView *view)
 	strlcpy(view->agent_id, slot->agent_id, AINS_NAME_SIZE);
 	view->facts = slot->facts;
 	view->beats = slot->beats;
+	view->trust = policy_trust_after(&slot->trust,
+									 policy_trust_after(&slot->trust_taken, slot->facts.trust));
 	view->in_roster = true;
 }
 
@@ -400,7 +402,8 @@ void
 roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts)
 {
 	WITH_SLOT(db, seen->agent_id,
-			  if (slot->facts.version == seen->facts.version)
+			  if (slot->facts.version == seen->facts.version &&
+				  slot->facts.trust == seen->facts.trust)
 			  {
 				  slot->facts = *facts;
 				  slot->facts.version = seen->facts.version;
@@ -447,6 +450,7 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	pg_atomic_fetch_add_u64(&db->agents_changed, 1);
 }
 
 /* The row is gone, unless we know of a later one. */

@@ -71,6 +71,7 @@ startup(void)
 
 			memset(db, 0, sizeof(DbState));
 			pg_atomic_init_u64(&db->policy_generation, 0);
+			pg_atomic_init_u64(&db->agents_changed, 0);
 			pg_atomic_init_u64(&db->next_token, 0);
 			pg_atomic_init_u64(&db->token_ceiling, 0);
 			pg_atomic_init_u64(&db->ready_drift, 0);

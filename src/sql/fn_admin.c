@@ -95,7 +95,8 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 	edge_not_yet(fcinfo, 9, "concurrency_limit");
 	edge_not_yet(fcinfo, 10, "rate_limit");
 	edge_not_yet(fcinfo, 11, "rate_period");
-	edge_not_yet(fcinfo, 12, "min_trust");
+	if (!PG_ARGISNULL(12))
+		change.min_trust = edge_numeric(fcinfo, 12, "min_trust", 0, 1);
 	if (!PG_ARGISNULL(13))
 	{
 		change.on_lost = edge_text(fcinfo, 13, "on_lost");

@@ -105,8 +105,9 @@ ains_enqueue(PG_FUNCTION_ARGS)
 	task.unique_key = edge_key_or_null(fcinfo, 7, "unique_key");
 	depends_on_arg(fcinfo, 8, &task);
 	edge_not_yet(fcinfo, 9, "run_id");
-	edge_not_yet(fcinfo, 10, "min_trust");
-	edge_not_yet(fcinfo, 11, "agent_id");
+	task.min_trust = edge_trust_or_null(fcinfo, 10, "min_trust");
+	if (!PG_ARGISNULL(11))
+		task.agent_id = edge_name(fcinfo, 11, "agent_id");
 	task.metadata = edge_jsonb_or_null(fcinfo, 12, "metadata");
 	on_conflict = on_conflict_arg(fcinfo, 13);
 	edge_not_yet(fcinfo, 14, "concurrency_key");

@@ -12,7 +12,8 @@
 /* The columns of AgentFacts, in the order read_facts() reads them. */
 #define FACT_COLUMNS \
 	"a.agent_id, a.incarnation, a.owner::oid, a.wanted, a.health," \
-	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)"
+	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)," \
+	" round(a.trust_score::numeric * 10000)::integer"
 
 static void
 read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
@@ -25,6 +26,7 @@ read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
 	facts->dead = query_bool(q, row, 6);
 	facts->heartbeat_timeout = query_length(q, row, 7);
 	facts->max_active_tasks = query_int32(q, row, 8);
+	facts->trust = query_int32(q, row, 9);
 	facts->version = 0;
 }
 
@@ -114,8 +116,8 @@ agent_store_all(bool leases, int *count)
 	rows = read_rows(&q, count);
 	for (int i = 0; i < *count; i++)
 	{
-		rows[i].held = query_int32(&q, i, 9);
-		rows[i].held_hash = (uint64) query_int64(&q, i, 10);
+		rows[i].held = query_int32(&q, i, 10);
+		rows[i].held_hash = (uint64) query_int64(&q, i, 11);
 	}
 	query_end(&q);
 	return rows;
@@ -354,25 +356,4 @@ agent_store_withdraw(const char *agent_id, const char *capability)
 	offered = query_run(&q) > 0;
 	query_end(&q);
 	return offered;
-}
-
-/* What it can do, in the caller's context. */
-char	  **
-agent_store_capabilities(const char *agent_id, int *count)
-{
-	static SavedQuery query = {
-		"SELECT capability FROM ains.agent_capability WHERE agent_id = $1 ORDER BY capability",
-	1, {TEXTOID}};
-	QueryCall	q;
-	char	  **names;
-
-	query_begin(&q, &query);
-	query_arg_text(&q, agent_id);
-	query_run(&q);
-	names = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(char *));
-	for (uint64 i = 0; i < q.count; i++)
-		names[i] = query_text_copy(&q, i, 1);
-	*count = q.count;
-	query_end(&q);
-	return names;
 }

@@ -14,8 +14,10 @@ capability_store_find(const char *name, CapabilityRow *row)
 {
 	static SavedQuery find = {
 		"SELECT l.lane_id, c.lease, c.max_attempts, c.backoff, c.backoff_base, c.backoff_max,"
-		" c.jitter, c.aging_interval, c.timeout, c.on_lost, c.keep_history, c.paused"
-		" FROM ains.capability c JOIN ains.lane l USING (capability) WHERE c.capability = $1",
+		" c.jitter, c.aging_interval, c.timeout, c.on_lost, c.keep_history, c.paused,"
+		" coalesce(c.min_trust * 10000, 0)::integer"
+		" FROM ains.capability c JOIN ains.lane l ON l.capability = c.capability"
+		"  AND l.min_trust = 0 AND l.agent_id IS NULL WHERE c.capability = $1",
 	1, {TEXTOID}};
 	QueryCall	q;
 	bool		found;
@@ -39,6 +41,7 @@ capability_store_find(const char *name, CapabilityRow *row)
 		row->retry.fail_when_lost = strcmp(query_text_copy(&q, 0, 10), "fail") == 0;
 		row->keep_history = query_bool(&q, 0, 11);
 		row->paused = query_bool(&q, 0, 12);
+		row->min_trust = query_int32(&q, 0, 13);
 	}
 	query_end(&q);
 	return found;
@@ -53,7 +56,7 @@ capability_store_create(const char *name, TimestampTz now)
 		" INSERT INTO ains.capability (capability, created_at) VALUES ($1, $2)"
 		"  ON CONFLICT DO NOTHING RETURNING capability)"
 		" INSERT INTO ains.lane (capability) SELECT capability FROM made"
-		"  ON CONFLICT (capability) DO UPDATE SET capability = excluded.capability",
+		"  ON CONFLICT (capability, min_trust, agent_id) DO UPDATE SET capability = excluded.capability",
 	2, {TEXTOID, TIMESTAMPTZOID}};
 	QueryCall	q;
 	bool		made;
@@ -200,7 +203,7 @@ char	  **
 capability_store_lost(int *count)
 {
 	static SavedQuery find = {
-		"SELECT l.capability FROM ains.lane l WHERE NOT EXISTS"
+		"SELECT DISTINCT l.capability FROM ains.lane l WHERE NOT EXISTS"
 		" (SELECT FROM ains.capability c WHERE c.capability = l.capability)",
 	0, {0}, .scans = true};
 	QueryCall	q;

@@ -17,8 +17,8 @@
 /* Columns that both tables have under the same name. */
 #define SHARED_COLUMNS \
 	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
-	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
-	" unique_key, payload, metadata, checkpoint, depends_on"
+	" incarnation, lease_token, claimed_at, progress, timeout, min_trust, agent_id," \
+	" capability, unique_key, payload, metadata, checkpoint, depends_on"
 
 static BatchItem *
 read_items(QueryCall *q, int *count)
@@ -99,7 +99,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 {
 	static SavedQuery find = {
 		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id,"
-		" coalesce(cardinality(depends_on), 0)"
+		" coalesce(cardinality(depends_on), 0), min_trust"
 		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
 	1, {INT8OID}};
 	QueryCall	q;
@@ -116,6 +116,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 		row->capability = query_text_copy(&q, 0, 4);
 		row->agent_id = query_text_copy(&q, 0, 5);
 		row->depends_on_count = query_int32(&q, 0, 6);
+		row->min_trust = query_isnull(&q, 0, 7) ? 0 : query_datum_copy(&q, 0, 7);
 	}
 	query_end(&q);
 	return found;
@@ -154,7 +155,7 @@ DeadLetter *
 history_store_lock_dead(const DeadLetters *which, int *count)
 {
 	static SavedQuery find = {
-		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0)"
+		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0), h.min_trust"
 		" FROM ains.task_history h"
 		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
 		"  AND ($2 IS NULL OR h.finished_at <= $2)"
@@ -184,6 +185,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 		letters[i].task_id = query_int64(&q, i, 1);
 		letters[i].capability = query_text_copy(&q, i, 2);
 		letters[i].depends_on_count = query_int32(&q, i, 3);
+		letters[i].min_trust = query_isnull(&q, i, 4) ? 0 : query_datum_copy(&q, i, 4);
 	}
 	*count = q.count;
 	query_end(&q);
@@ -205,11 +207,11 @@ history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 ag
 		"  ORDER BY finished_at DESC LIMIT 1 FOR UPDATE),"
 		" made AS ("
 		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
-		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
+		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, min_trust, capability,"
 		"  unique_key, last_error, payload, metadata, checkpoint)"
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $2, $6::ains.task_status, priority, $5 - priority * $3, 0, max_attempts, $4,"
-		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
+		"   created_at, enqueued_by, progress, timeout, min_trust, capability, unique_key, error,"
 		"   payload, metadata, checkpoint FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		"  RETURNING task_id, rank),"

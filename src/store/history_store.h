@@ -46,6 +46,7 @@ typedef struct DeadLetter
 {
 	int64		task_id;
 	char	   *capability;
+	Datum		min_trust;		/* numeric; 0: none */
 	int			depends_on_count;
 } DeadLetter;
 
@@ -57,6 +58,7 @@ typedef struct HistoryRow
 	Oid			enqueued_by;
 	char	   *capability;
 	char	   *agent_id;		/* NULL: never claimed */
+	Datum		min_trust;		/* numeric; 0: none */
 	int			depends_on_count;
 } HistoryRow;
 

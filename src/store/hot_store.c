@@ -29,8 +29,8 @@
 enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
-	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
+	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, MIN_TRUST, AGENT_ID,
+	CAPABILITY, UNIQUE_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
@@ -43,7 +43,7 @@ enum
 #define SHARED_NAMES \
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
-	"agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
+	"min_trust", "agent_id", "capability", "unique_key", "payload", "metadata", "checkpoint", \
 	"depends_on", "attempt", "status"
 
 static const char *const task_columns[] = {
@@ -164,6 +164,7 @@ hot_store_insert(const NewTask *task)
 	set_optional(EXPIRES_AT, TimestampTzGetDatum(task->expires_at), task->expires_at == 0);
 	set_optional(WAKE_AT, TimestampTzGetDatum(task->wake_at), task->wake_at == 0);
 	set_optional(METADATA, task->metadata, task->metadata == 0);
+	set_optional(MIN_TRUST, task->min_trust, task->min_trust == 0);
 	rows_insert(&tasks);
 	return task_id;
 }

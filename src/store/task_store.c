@@ -21,7 +21,7 @@
 	" t.rank, t.run_at, t.expires_at, t.claimed_at, t.lease_expires_at, t.deadline," \
 	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
-	" t.awaited IS NOT NULL AS awaited, t.unmet"
+	" t.awaited IS NOT NULL AS awaited, t.unmet, t.min_trust"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -53,6 +53,8 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	task->capability = query_text_copy(q, row, col++);
 	task->awaited = query_bool(q, row, col++);
 	task->unmet = query_isnull(q, row, col) ? 0 : query_int32(q, row, col);
+	col++;
+	task->min_trust = query_isnull(q, row, col) ? 0 : query_datum_copy(q, row, col);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -74,14 +76,14 @@ task_store_insert(const NewTask *task)
 	static SavedQuery insert = {
 		"INSERT INTO ains.task (capability, lane_id, status, priority, rank, max_attempts,"
 		" timeout, run_at, expires_at, wake_at, created_at, enqueued_by, unique_key,"
-		" payload, metadata)"
+		" payload, metadata, min_trust)"
 		" VALUES ($1, $2, $3::ains.task_status, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-		" $14, $15)"
+		" $14, $15, $16)"
 		" ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		" RETURNING task_id",
-		15, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
+		16, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
 			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		OIDOID, TEXTOID, JSONBOID, JSONBOID}};
+		OIDOID, TEXTOID, JSONBOID, JSONBOID, NUMERICOID}};
 	QueryCall	q;
 	int64		task_id = 0;
 
@@ -101,6 +103,7 @@ task_store_insert(const NewTask *task)
 	query_arg_text(&q, task->unique_key);
 	query_arg(&q, task->payload);
 	query_arg_optional(&q, task->metadata, task->metadata == 0);
+	query_arg_optional(&q, task->min_trust, task->min_trust == 0);
 	if (query_run(&q) > 0)
 		task_id = query_int64(&q, 0, 1);
 	query_end(&q);
@@ -295,6 +298,25 @@ task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count)
 	return rows;
 }
 
+/* Locks the first AINS_SWEEP_BATCH PENDING tasks of a lane, skipping locked ones. */
+TaskRow *
+task_store_lock_ready(int32 lane_id, int *count)
+{
+	static SavedQuery lock = {
+		LOCK_THOSE("SELECT task_id FROM ains.task WHERE lane_id = $1 AND status = 'PENDING'"
+				   " ORDER BY rank, task_id LIMIT 1000", "FOR UPDATE SKIP LOCKED"),
+	1, {INT4OID}};
+	QueryCall	q;
+	TaskRow    *rows;
+
+	query_begin(&q, &lock);
+	query_arg_int32(&q, lane_id);
+	query_run(&q);
+	rows = read_rows(&q, count);
+	query_end(&q);
+	return rows;
+}
+
 /* How many tasks an agent holds, and the XOR of their hashes (roster.h). */
 int
 task_store_count_of_agent(const char *agent_id, uint64 *held_hash)
@@ -395,6 +417,22 @@ task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status, TimestampTz 
 	query_arg_text(&q, task_status_name(status));
 	query_arg_time(&q, run_at);
 	query_arg_time(&q, wake_at);
+	query_run(&q);
+	query_end(&q);
+}
+
+/* Another lane. */
+void
+task_store_set_lane(int64 task_id, int32 lane_id)
+{
+	static SavedQuery set = {
+		"UPDATE ains.task SET lane_id = $2 WHERE task_id = $1",
+	2, {INT8OID, INT4OID}};
+	QueryCall	q;
+
+	query_begin(&q, &set);
+	query_arg_int64(&q, task_id);
+	query_arg_int32(&q, lane_id);
 	query_run(&q);
 	query_end(&q);
 }

@@ -126,6 +126,8 @@ INSERT INTO fn VALUES
 ('retry', 'task_id bigint', 'bigint'),
 ('redrive', 'capability text DEFAULT NULL::text, older_than interval DEFAULT NULL::interval, max integer DEFAULT 1000', 'bigint'),
 ('set_priority', 'task_id bigint, priority integer', 'void'),
+('assign', 'task_id bigint, strategy text DEFAULT ''round_robin''::text', 'text'),
+('preview_route', 'capability text, strategy text DEFAULT ''round_robin''::text, min_trust numeric DEFAULT NULL::numeric', 'SETOF (agent_id text, trust_score real, load integer, avg_duration interval, chance double precision)'),
 ('wait_for_result', 'task_id bigint, timeout interval DEFAULT ''00:00:30''::interval, INOUT status ains.task_status DEFAULT NULL::ains.task_status, INOUT result jsonb DEFAULT NULL::jsonb', 'procedure'),
 ('claim', 'agent_id text, max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, capabilities text[] DEFAULT NULL::text[], incarnation bigint DEFAULT NULL::bigint', 'SETOF (task_id bigint, lease_token bigint, capability text, payload jsonb, priority integer, attempt integer, max_attempts integer, lease_expires_at timestamp with time zone, run_id bigint, checkpoint jsonb, deadline timestamp with time zone, metadata jsonb)'),
 ('wait_for_task', 'agent_id text, timeout interval DEFAULT ''00:00:30''::interval, INOUT ready boolean DEFAULT NULL::boolean, capabilities text[] DEFAULT NULL::text[]', 'procedure'),

@@ -53,7 +53,7 @@ CALL t.refused($$SELECT ains.configure_capability('new', on_lost => 'ignore')$$)
 CALL t.refused($$SELECT ains.configure_capability('new', concurrency_limit => 1)$$);
 CALL t.refused($$SELECT ains.configure_capability('new', rate_limit => 1)$$);
 CALL t.refused($$SELECT ains.configure_capability('new', rate_period => '1 s')$$);
-CALL t.refused($$SELECT ains.configure_capability('new', min_trust => 0.5)$$);
+CALL t.refused($$SELECT ains.configure_capability('new', min_trust => 1.5)$$);
 CALL t.refused($$SELECT ains.configure_capability('new', key_limit => 1)$$);
 -- who may
 SET ROLE regress_producer;

@@ -85,9 +85,6 @@ SELECT ains.enqueue('work', to_jsonb(repeat('x', 900))) AS task_id;
 RESET ains.max_payload;
 -- arguments that come with a later version
 CALL t.refused($$SELECT ains.enqueue('work', run_id => 1)$$);
-CALL t.refused($$SELECT ains.enqueue('work', min_trust => 0.5)$$);
-CALL t.refused($$SELECT ains.enqueue('work', min_trust => 'NaN')$$);
-CALL t.refused($$SELECT ains.enqueue('work', agent_id => 'a')$$);
 CALL t.refused($$SELECT ains.enqueue('work', concurrency_key => 'k')$$);
 -- a capability that must exist
 SET ains.auto_create_capabilities = off;
