@@ -151,7 +151,7 @@ INSERT INTO life (role, call, keep, expect) VALUES
     ('tap_producer', $$SELECT ains.enqueue('tap', priority => 1, run_at => 'tomorrow', min_trust => 0.3, agent_id => 'tap')$$, 'own', NULL),
     ('tap_producer', $$SELECT ains.assign({own}, 'trust_weighted')$$, NULL, 'tap'),
     ('tap_producer', $$SELECT ains.assign({a}, 'least_loaded')$$, NULL, 'tap'),
-    ('tap_producer', $$SELECT reason FROM ains.explain_task({a})$$, NULL, 'in_line'),
+    ('tap_producer', $$SELECT reason FROM ains.explain_task({a})$$, NULL, 'assigned'),
     ('tap_agent',    $$SELECT lease_token FROM ains.claim('tap', 1, '1 min', '{tap}')$$, 'token', NULL),
     ('tap_producer', $$SELECT reason FROM ains.explain_task({a})$$, NULL, 'running'),
     ('tap_agent',    $$SELECT active_tasks FROM ains.heartbeat('tap', 'DEGRADED', 1, '{"m": 2}', 'busy', ARRAY[{a}])$$, NULL, '1'),

@@ -174,6 +174,7 @@ sub calls_that_read
 		health => 'SELECT ains.health() IS NOT NULL',
 		leaderboard => 'SELECT count(*) FROM ains.leaderboard()',
 		metrics => "SELECT ains.metrics() <> ''",
+		preview_route => "SELECT count(*) FROM ains.preview_route('work')",
 		queue_stats => "SELECT pending FROM ains.queue_stats() WHERE capability = 'work'",
 		search_agents => 'SELECT count(*) FROM ains.search_agents()',
 		trust_history => "SELECT count(*) FROM ains.trust_history('a')");
@@ -185,6 +186,7 @@ sub calls_that_write
 
 	return (
 		adjust_trust => "SELECT ains.adjust_trust('a', 0, 'x')",
+		assign => "SELECT ains.assign($waiting)",
 		attach_agent => "SELECT ains.attach_agent('a')",
 		cancel => "SELECT ains.cancel($waiting)",
 		checkpoint => "SELECT ains.checkpoint($held, $token, '1')",
