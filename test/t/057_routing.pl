@@ -21,8 +21,7 @@ sub register
 	my ($agent, $timeout) = @_;
 	return $s->query("SELECT 1 FROM ains.register_agent('$agent', capabilities => '{work}', heartbeat_timeout => '$timeout')");
 }
-sub assigned { return $s->query('SELECT ains.enqueue(\'work\', agent_id => \'a\'' . ($_[0] // '') . ')') }
-sub wait_as_b { $waits->send("CALL ains.wait_for_task('b', '1 h')"); return }
+sub assigned { return $s->query("SELECT ains.enqueue('work', agent_id => 'a')") }
 sub claim { return $s->query("SELECT string_agg(task_id::text, ' ' ORDER BY task_id) FROM ains.claim('$_[0]', 10)") }
 
 # Until b, who waits, is told; then b gets it, and completes it.
@@ -30,18 +29,20 @@ sub b_gets
 {
 	my ($task, $what) = @_;
 
-	is($waits->result->{rows}, 't', "$what: who waits is told");
+	is(AinsTest::Session::rows($waits->result), 't', "$what: who waits is told");
 	is(claim('b'), $task, "$what: and gets it");
 	$s->query("SELECT ains.complete(task_id, lease_token) FROM ains.task WHERE agent_id = 'b'");
 	return;
 }
 
-# Registers nobody wakes for: b waits before anything happens.
+# b waits before anything happens.
 sub b_sleeps
 {
-	wait_as_b();
-	eventually($s, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'AinsWait' OR (wait_event_type = 'Extension' AND query LIKE 'CALL%')",
-		'1', 'b waits');
+	my $pid = $waits->pid;
+
+	$waits->send("CALL ains.wait_for_task('b', '1 h')");
+	eventually($s, "SELECT state = 'active' AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid",
+		't', 'b waits');
 	return;
 }
 
