@@ -48,6 +48,19 @@ CREATE FUNCTION ains.set_priority(task_id bigint, priority integer) RETURNS void
 COMMENT ON FUNCTION ains.set_priority(bigint, integer)
     IS 'changes the priority of a live task: 1 to 10, 10 the most urgent';
 
+CREATE FUNCTION ains.assign(task_id bigint, strategy text DEFAULT 'round_robin') RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_assign';
+COMMENT ON FUNCTION ains.assign(bigint, text)
+    IS 'assigns a waiting task to an agent that suits, picked by a strategy; returns its id, NULL if none suits';
+
+CREATE FUNCTION ains.preview_route(
+    capability text, strategy text DEFAULT 'round_robin', min_trust numeric DEFAULT NULL,
+    OUT agent_id text, OUT trust_score real, OUT load integer, OUT avg_duration interval,
+    OUT chance double precision) RETURNS SETOF record
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'ains_preview_route';
+COMMENT ON FUNCTION ains.preview_route(text, text, numeric)
+    IS 'the agents a task of a capability could be assigned to, the best by a strategy first';
+
 CREATE FUNCTION ains.get_task(task_id bigint) RETURNS ains.task_info
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_get_task';
 COMMENT ON FUNCTION ains.get_task(bigint)

@@ -40,7 +40,7 @@ GRANT EXECUTE ON ROUTINE
     ains.enqueue, ains.enqueue_batch, ains.wait_for_result, ains.schedule, ains.unschedule,
     ains.pause_schedule, ains.resume_schedule, ains.save_template, ains.drop_template,
     ains.enqueue_from_template, ains.create_run, ains.enqueue_chain, ains.cancel_run,
-    ains.retry_run, ains.resolve_run
+    ains.retry_run, ains.resolve_run, ains.assign
     TO ains_producer;
 
 GRANT EXECUTE ON ROUTINE
@@ -56,7 +56,7 @@ GRANT EXECUTE ON ROUTINE
     TO ains_agent;
 
 GRANT EXECUTE ON ROUTINE ains.explain_task, ains.dependencies, ains.dependents, ains.search_agents,
-    ains.trust_history, ains.leaderboard
+    ains.preview_route, ains.trust_history, ains.leaderboard
     TO ains_producer, ains_agent, ains_monitor;
 
 GRANT EXECUTE ON ROUTINE ains.run_progress

@@ -32,12 +32,18 @@ CREATE TABLE ains.capability (
 );
 COMMENT ON TABLE ains.capability IS 'a named kind of work and its policy: lease, attempts, backoff, aging, limits';
 
--- A set of ready tasks that an agent may claim from or not as a whole. A row
--- stays as long as its capability: tasks name it.
+-- A set of ready tasks that an agent may claim from or not as a whole. Each
+-- capability has one for all its tasks but those that want trust (a lane for
+-- each step of 0.05) or are assigned to an agent. A row stays as long as its
+-- capability and agent: tasks name it.
 CREATE TABLE ains.lane (
     lane_id    integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    capability text NOT NULL UNIQUE
+    capability text NOT NULL,
+    min_trust  numeric(3,2) NOT NULL DEFAULT 0,
+    agent_id   text,                        -- NULL: any agent
+    UNIQUE NULLS NOT DISTINCT (capability, min_trust, agent_id)
 );
+CREATE INDEX lane_agent ON ains.lane (agent_id) WHERE agent_id IS NOT NULL;
 COMMENT ON TABLE ains.lane IS 'a set of ready tasks an agent may claim from or not as a whole';
 
 -- Two facts make the status: what was ordered (wanted) and what the beats say
@@ -148,6 +154,7 @@ CREATE TABLE ains.task (
     progress            real,
     lease               interval,
     timeout             interval,           -- NULL: the capability's
+    min_trust           numeric(3,2),       -- as its lane; NULL: none
     agent_id            text,
     capability          text NOT NULL,
     unique_key          text,
@@ -225,6 +232,7 @@ CREATE TABLE ains.task_history (
     claimed_at    timestamptz,
     progress      real,
     timeout       interval,
+    min_trust     numeric(3,2),
     agent_id      text,
     capability    text NOT NULL,
     unique_key    text,
@@ -450,6 +458,7 @@ COMMENT ON COLUMN ains.agent_capability.availability_percent IS 'as the agent sa
 COMMENT ON COLUMN ains.task.wake_at IS 'the next moment the sweeper must look at it; NULL: no clock moves it';
 COMMENT ON COLUMN ains.task.rank IS 'its place in its lane: microseconds of run_at less priority * aging_interval';
 COMMENT ON COLUMN ains.task.lane_id IS 'the set of ready tasks it belongs to';
+COMMENT ON COLUMN ains.task.min_trust IS 'the trust its agent must have, 0 to 1; NULL: none';
 COMMENT ON COLUMN ains.task.attempt IS 'attempts that were counted, the current one included';
 COMMENT ON COLUMN ains.task.run_at IS 'when it is or was due';
 COMMENT ON COLUMN ains.task.expires_at IS 'not started by then, it expires';

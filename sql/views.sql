@@ -16,18 +16,18 @@ SELECT t.task_id, t.capability, t.status, t.priority,
        t.attempt, coalesce(t.max_attempts, c.max_attempts) AS max_attempts,
        t.run_at, t.created_at, t.expires_at, t.enqueued_by,
        t.agent_id, t.lease_token, t.claimed_at, t.lease_expires_at, t.deadline,
-       coalesce(t.timeout, c.timeout) AS timeout,
+       coalesce(t.timeout, c.timeout) AS timeout, t.min_trust, l.agent_id AS assigned_to,
        t.cancel_requested_at, t.cancel_reason, t.unique_key, t.progress,
        t.last_error AS error, NULL::timestamptz AS finished_at,
        t.payload, t.metadata, t.checkpoint, NULL::jsonb AS result, NULL::jsonb AS usage,
        t.depends_on, t.run_id, t.stage, t.concurrency_key
-  FROM ains.task t JOIN ains.capability c USING (capability)
+  FROM ains.task t JOIN ains.capability c USING (capability) LEFT JOIN ains.lane l USING (lane_id)
 UNION ALL
 SELECT h.task_id, h.capability, h.status, h.priority, NULL,
        h.attempt, coalesce(h.max_attempts, c.max_attempts),
        h.run_at, h.created_at, h.expires_at, h.enqueued_by,
        h.agent_id, h.lease_token, h.claimed_at, NULL, NULL,
-       coalesce(h.timeout, c.timeout),
+       coalesce(h.timeout, c.timeout), h.min_trust, NULL,
        NULL, h.cancel_reason, h.unique_key, h.progress,
        h.error, h.finished_at,
        h.payload, h.metadata, h.checkpoint, h.result, h.usage,
@@ -38,7 +38,8 @@ COMMENT ON VIEW ains.task_info IS 'every task, live and finished; for the librar
 CREATE VIEW ains.tasks WITH (security_barrier) AS
 SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.attempt,
        i.max_attempts, i.run_at, i.created_at, i.expires_at, i.enqueued_by, i.agent_id,
-       i.claimed_at, i.lease_expires_at, i.deadline, i.timeout, i.cancel_requested_at,
+       i.claimed_at, i.lease_expires_at, i.deadline, i.timeout, i.min_trust,
+       i.assigned_to, i.cancel_requested_at,
        i.cancel_reason, i.unique_key, i.progress, i.error, i.finished_at,
        CASE WHEN o.own OR me.admin THEN i.payload END AS payload,
        CASE WHEN o.own OR me.admin THEN i.metadata END AS metadata,
@@ -163,6 +164,8 @@ COMMENT ON COLUMN ains.schedules.missed_runs IS 'runs that were a minute late or
 COMMENT ON COLUMN ains.schedules.last_run IS 'the last time that became a task, last_task_id';
 
 COMMENT ON COLUMN ains.tasks.effective_priority IS 'the priority and what waiting has added to it';
+COMMENT ON COLUMN ains.tasks.min_trust IS 'the trust its agent must have, 0 to 1; NULL: none';
+COMMENT ON COLUMN ains.tasks.assigned_to IS 'the agent that alone may claim it; NULL: any';
 COMMENT ON COLUMN ains.tasks.cancel_requested_at IS 'when its agent was asked to stop';
 COMMENT ON COLUMN ains.tasks.lease_expires_at IS 'when the lease ends unless beats renew it';
 

@@ -91,6 +91,7 @@ typedef struct AgentFacts
 	int64		heartbeat_timeout;	/* -1: the setting */
 	int32		max_active_tasks;	/* 0: no limit */
 	int16		type;			/* see soft/types.h */
+	int32		trust;			/* the score in its row, in ten-thousandths */
 	uint64		version;		/* of what this transaction writes; 0: as read */
 } AgentFacts;
 

@@ -191,6 +191,13 @@ policy_trust_apply(const TrustDelta *delta, int64 score)
 	return Min(delta->high, Max(delta->low, score + delta->shift));
 }
 
+/* The same if there may be nothing to apply. */
+int64
+policy_trust_after(const TrustDelta *delta, int64 score)
+{
+	return policy_trust_is_nothing(delta) ? score : policy_trust_apply(delta, score);
+}
+
 /*
  * First the one, then the other, as one. What is clamped to [low, high], moved
  * and clamped again is moved by the sum, and clamped to where the second clamp

@@ -29,6 +29,7 @@ typedef struct RetryPolicy
 /* How many tasks of a capability may be claimed; 0: as many as there are. */
 typedef struct ClaimLimits
 {
+	int32		lane_id;		/* the capability's own, by which limits.c knows it */
 	int32		concurrency;	/* ACTIVE at a time */
 	int32		rate;			/* claimed in each window of this length: */
 	int64		period;
@@ -112,6 +113,7 @@ extern TrustDelta policy_trust(const char *outcome, TimestampTz started_at,
 extern void policy_trust_join(TrustDelta *delta, const TrustDelta *later);
 extern bool policy_trust_is_nothing(const TrustDelta *delta);
 extern int64 policy_trust_apply(const TrustDelta *delta, int64 score);
+extern int64 policy_trust_after(const TrustDelta *delta, int64 score);
 
 extern Verdict policy_end_attempt(AttemptEnd end, int32 attempt, bool cancel_requested,
 								  const RetryPolicy *policy, int64 asked_delay,

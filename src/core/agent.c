@@ -23,6 +23,7 @@
 #include "soft/effects.h"
 #include "soft/token.h"
 #include "soft/types.h"
+#include "store/lane_store.h"
 #include "store/task_store.h"
 
 static AgentStatus
@@ -78,6 +79,7 @@ agent_find(Call *call, const char *agent_id, AgentView *agent)
 		memset(agent, 0, sizeof(AgentView));
 		strlcpy(agent->agent_id, agent_id, sizeof(agent->agent_id));
 		agent->facts = facts;
+		agent->trust = facts.trust;
 		if (!pending && !RecoveryInProgress())
 		{
 			held = count_held(call, agent_id, &hash);
@@ -216,7 +218,7 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 	AgentFacts	facts = {.wanted = WANTED_ACCEPTING, .health = HEALTH_ACTIVE,
 		.heartbeat_timeout = agent->heartbeat_timeout,
 		.max_active_tasks = agent->max_active_tasks, .owner = call->role,
-	.type = types_number(agent->agent_type)};
+	.type = types_number(agent->agent_type), .trust = TRUST_ONE / 2};
 	AgentFacts	old;
 	AgentView	known;
 	bool		is_new = !roster_find(call->db, agent->agent_id, &known);
@@ -234,7 +236,8 @@ agent_register(Call *call, NewAgent *agent, char **capabilities,
 		if (agent_store_lock(agent->agent_id, &old))
 		{
 			require_member(call, agent->agent_id, old.owner);
-			facts.owner = agent->owner = old.owner;	/* it stays */
+			facts.owner = agent->owner = old.owner; /* these stay */
+			facts.trust = old.trust;
 			(void) lease_take_back_all(call, agent->agent_id, END_REREGISTERED, false);
 			agent_store_restart(agent);
 			break;
@@ -494,7 +497,8 @@ same_facts(const AgentFacts *a, const AgentFacts *b)
 	return a->incarnation == b->incarnation && a->owner == b->owner &&
 		a->wanted == b->wanted && a->health == b->health && a->dead == b->dead &&
 		a->heartbeat_timeout == b->heartbeat_timeout &&
-		a->max_active_tasks == b->max_active_tasks && a->type == b->type;
+		a->max_active_tasks == b->max_active_tasks && a->type == b->type &&
+		a->trust == b->trust;
 }
 
 /*
@@ -528,8 +532,9 @@ agent_room(Call *call, const AgentView *agent, int asked)
 }
 
 /*
- * What an agent offers, kept until it registers again or a policy changes. What
- * this transaction has changed itself is not kept: it may be undone.
+ * The lanes of what an agent offers, kept until it registers again, or a policy or
+ * what lanes there are changes. What this transaction has changed itself is not
+ * kept: it may be undone.
  */
 static struct
 {
@@ -538,7 +543,7 @@ static struct
 	int64		incarnation;
 	uint64		generation;
 	MemoryContext context;
-	char	  **names;
+	OfferedLane *lanes;
 	int			count;
 }			offered;
 
@@ -559,7 +564,7 @@ load_offered(Call *call, const AgentView *agent)
 												ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(offered.context);
 	old = MemoryContextSwitchTo(offered.context);
-	offered.names = agent_store_capabilities(agent->agent_id, &offered.count);
+	offered.lanes = lane_store_offered(agent->agent_id, &offered.count);
 	MemoryContextSwitchTo(old);
 	strlcpy(offered.agent_id, agent->agent_id, sizeof(offered.agent_id));
 	offered.incarnation = agent->facts.incarnation;
@@ -570,8 +575,8 @@ load_offered(Call *call, const AgentView *agent)
 
 /*
  * The lanes an agent may claim from now: of what it offers, or of the subset
- * of it that is named, without paused capabilities. lease: -1 for the
- * capability's. In the current context.
+ * of it that is named, without paused capabilities and those it is not trusted
+ * enough for. lease: -1 for the capability's. In the current context.
  */
 ClaimLane *
 agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_count,
@@ -584,23 +589,24 @@ agent_claim_lanes(Call *call, const AgentView *agent, char **subset, int subset_
 	*count = 0;
 	for (int i = 0; i < offered.count; i++)
 	{
+		const OfferedLane *lane = &offered.lanes[i];
 		const CapabilityRow *capability;
 		bool		wanted = subset == NULL;
 
 		for (int j = 0; j < subset_count && !wanted; j++)
-			wanted = strcmp(subset[j], offered.names[i]) == 0;
-		if (!wanted)
+			wanted = strcmp(subset[j], lane->capability) == 0;
+		if (!wanted || lane->min_trust > agent->trust)
 			continue;
-		capability = capability_find(call, offered.names[i]);
-		if (capability == NULL || capability->paused)
+		capability = capability_find(call, lane->capability);
+		if (capability == NULL || capability->paused || capability->min_trust > agent->trust)
 			continue;
 		lanes[*count] = (ClaimLane)
 		{
-			.lane_id = capability->lane_id,
+			.lane_id = lane->lane_id,
 			.lease = lease >= 0 ? lease : capability_lease(capability),
 			.timeout = capability->timeout,
 			.max_attempts = capability->retry.max_attempts,
-			.capability = offered.names[i],
+			.capability = lane->capability,
 			.limits = capability->limits,
 		};
 		(*count)++;

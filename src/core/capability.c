@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "soft/effects.h"
+#include "store/lane_store.h"
 #include "store/task_store.h"
 
 /* More policies than this are not kept. */
@@ -150,7 +151,11 @@ capability_configure(Call *call, const char *name, const CapabilityChange *chang
 				 errhint("Give rate_period as well.")));
 	if (change->aging_interval != NULL && *change->aging_interval != aging_interval)
 	{
-		effect_lower(call->db, capability_require(call, name)->lane_id, READY_KEY_MIN);
+		int			count;
+		int32	   *lane_ids = lane_store_of_capability(name, &count);
+
+		for (int i = 0; i < count; i++)
+			effect_lower(call->db, lane_ids[i], READY_KEY_MIN);
 		task_store_rerank(name, *change->aging_interval - aging_interval);
 	}
 	return row;

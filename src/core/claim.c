@@ -51,6 +51,16 @@ drop_key(Call *call, ReadyKey key)
 	return true;
 }
 
+/* Whether a lane is one of these. */
+static bool
+is_among(int32 lane_id, const int32 *lane_ids, int lane_count)
+{
+	for (int i = 0; i < lane_count; i++)
+		if (lane_ids[i] == lane_id)
+			return true;
+	return false;
+}
+
 /*
  * Whether the lanes have something to claim. Keys at their head that are of no
  * use are dropped, since a waiter would wake for them again and again.
@@ -67,7 +77,8 @@ claim_possible(Call *call, const int32 *lane_ids, int lane_count)
 
 		if (lane_count == 0 || !ready_head(call->db, lane_ids, lane_count, &head))
 			return false;
-		if (task_store_find(head.task_id, &task) && fits(call, &task, head))
+		if (task_store_find(head.task_id, &task) && fits(call, &task, head) &&
+			is_among(task.lane_id, lane_ids, lane_count))
 			return true;
 		effects_reserve(1);
 		if (!ready_pop(call->db, lane_ids, lane_count, &popped))
@@ -98,7 +109,7 @@ leave_out(Call *call, ClaimLane *lanes, int32 *lane_ids, int lane_count,
 		ready_push(call->db, lane_id, popped->key);
 	effect_ready_not(call->db, lane_id, popped->key);
 	CHECK_FOR_INTERRUPTS();
-	room = limits_room(call->db, lane_id, call->now.mono, &opens_at);
+	room = limits_room(call->db, lanes[popped->lane].limits.lane_id, call->now.mono, &opens_at);
 	if (lanes[popped->lane].limits.generation != 0 && room > 0 && room < PG_INT64_MAX)
 		return lane_count;
 	lane_count--;
@@ -199,7 +210,7 @@ claim_tasks(Call *call, const ClaimRequest *request, int *count)
 		{
 			effect_ready_not(call->db, lane_ids[popped.lane], popped.key);
 			if (limited)
-				limits_give_back(call->db, lane_ids[popped.lane]);
+				limits_give_back(call->db, &lanes[popped.lane].limits);
 			if (drop_key(call, popped.key) && !mine)
 				drops++;
 		}

@@ -37,6 +37,7 @@
 #include "compat.h"
 #include "core/concurrency_key.h"
 #include "core/event.h"
+#include "core/route.h"
 #include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
@@ -176,6 +177,7 @@ unblock(Call *call, const TaskRow *task, Datum output)
 	TaskStatus	status = TASK_BLOCKED;
 	TimestampTz run_at = task->run_at;
 	TimestampTz wake_at = task->expires_at;
+	int32		lane_id;
 
 	if (task->unmet <= 1)
 	{
@@ -191,9 +193,10 @@ unblock(Call *call, const TaskRow *task, Datum output)
 	if (status == TASK_BLOCKED)
 		return;
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, status, 0);
+	lane_id = route_waiting(call, task);
 	if (status == TASK_PENDING)
 	{
-		effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 		task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
 	}
 	if (wake_at != 0)

@@ -91,8 +91,7 @@ explain_key(const TaskRow *task)
 static List *
 explain_pending(Call *call, const TaskRow *task, List *reasons)
 {
-	int			agents;
-	int			accepting;
+	LaneReport	lane;
 	int64		position;
 	CapabilityRow capability;
 
@@ -101,18 +100,29 @@ explain_pending(Call *call, const TaskRow *task, List *reasons)
 		reasons = add(reasons, "paused",
 					  psprintf("Capability \"%s\" is paused.", task->capability));
 	reasons = explain_limits(call, &capability, reasons);
-	report_store_offering(task->capability, &agents, &accepting);
-	if (agents == 0)
+	report_store_offering(task->lane_id, &lane);
+	if (lane.agent_id != NULL && lane.fit > 0)
+		reasons = add(reasons, "assigned",
+					  psprintf("It is assigned to agent \"%s\".", lane.agent_id));
+	else if (lane.agent_id != NULL)
+		reasons = add(reasons, "assigned_in_vain",
+					  psprintf("It is assigned to agent \"%s\", which does not take it: a sweep returns it to all agents.",
+							   lane.agent_id));
+	if (lane.agents == 0)
 		reasons = add(reasons, "no_agent",
 					  psprintf("No registered agent offers capability \"%s\".", task->capability));
-	else if (accepting == 0)
+	else if (lane.accepting == 0)
 		reasons = add(reasons, "no_live_agent",
 					  psprintf("None of the %d agents that offer capability \"%s\" may claim now.",
-							   agents, task->capability));
+							   lane.agents, task->capability));
+	else if (lane.agent_id == NULL && lane.fit == 0)
+		reasons = add(reasons, "trust_too_low",
+					  psprintf("None of the %d agents that may claim has a trust of %s.",
+							   lane.accepting, lane.min_trust));
 	position = report_store_position(task->task_id);
 	return add(reasons, "in_line",
 			   psprintf("It is number " INT64_FORMAT " of its lane, with %d agents that may claim.",
-						position, accepting));
+						position, lane.fit));
 }
 
 /* Of those it waits for, only the first are named. */

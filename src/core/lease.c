@@ -20,6 +20,7 @@
 #include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/event.h"
+#include "core/route.h"
 #include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
@@ -181,7 +182,7 @@ note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
 	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
 				  call->now.wall - claimed_at);
 	if (capability->limits.concurrency > 0)
-		limits_freed(call->db, capability->lane_id);
+		limits_freed(call->db, &capability->limits);
 	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
 	effect_finished(call->db, task_id);
 	event_note(call, &(Event) {.kind = EVENT_TASK_COMPLETED, .owner = enqueued_by,
@@ -452,7 +453,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	int			events;
 
 	if (capability->limits.concurrency > 0)
-		limits_freed(call->db, task->lane_id);
+		limits_freed(call->db, &capability->limits);
 	if (task->max_attempts > 0)
 		policy.max_attempts = task->max_attempts;
 	if (error == NULL)
@@ -482,6 +483,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 	{
 		TimestampTz run_at = task->run_at;
 		TimestampTz wake_at = 0;
+		int32		lane_id;
 
 		if (verdict.status == TASK_SCHEDULED)
 			run_at = wake_at = time_plus(call->now.wall, verdict.delay);
@@ -489,11 +491,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		if (attempt == 0 && task->expires_at != 0)
 			wake_at = wake_at == 0 ? task->expires_at : Min(wake_at, task->expires_at);
 		task_store_wait_again(task->task_id, verdict.status, attempt, run_at, wake_at, error);
+		lane_id = route_waiting(call, task);
 		if (wake_at != 0)
 			effect_wake_at(call->db, wake_at);
 		if (verdict.status == TASK_PENDING)
-			effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id},
-						 ON_COMMIT);
+			effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 	}
 	else
 	{

@@ -58,7 +58,7 @@ limit_open_lanes(Call *call, ClaimLane *lanes, int count)
 			if (lanes[i].limits.generation != 0)
 			{
 				limits_show(call->db, &lanes[i]);
-				if (limits_room(call->db, lanes[i].lane_id, call->now.mono, &opens_at) == 0)
+				if (limits_room(call->db, lanes[i].limits.lane_id, call->now.mono, &opens_at) == 0)
 					continue;
 			}
 		}

@@ -40,5 +40,9 @@ offer_withdraw(Call *call, const char *agent_id, const char *capability)
 
 	agent_lock(call, agent_id, &facts);
 	if (agent_store_withdraw(agent_id, capability))
+	{
 		effect_policy_changed(call->db);
+		/* tasks of it that are assigned to the agent go to others */
+		effect_wake_at(call->db, call->now.wall);
+	}
 }

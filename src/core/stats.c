@@ -8,6 +8,7 @@
 
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "clock.h"
 #include "guc.h"
@@ -15,6 +16,7 @@
 #include "soft/counters.h"
 #include "soft/effects.h"
 #include "soft/ready.h"
+#include "store/lane_store.h"
 #include "store/report_store.h"
 
 /* Of a sweeper's time so much goes into counting, at most: one part in this many. */
@@ -50,32 +52,37 @@ compare_capabilities(const void *a, const void *b)
 }
 
 /*
- * For how long the task of the lane that was due first has been due, an
- * interval in the current context, as far as the first 1,000 tell; *isnull:
- * there is none. Reads the ready index from where the ready set begins.
+ * When the PENDING task of a capability that was due first was due, as far as
+ * the first 1,000 of each of its lanes tell; 0: there is none. Reads the ready
+ * index from where the ready set begins.
  */
-Datum
-stats_oldest_pending(Call *call, int32 lane_id, int64 aging_interval, bool *isnull)
+static TimestampTz
+oldest_pending(Call *call, const char *capability, int64 aging_interval)
 {
-	/* the ready set does not know what this transaction has made ready itself */
-	int64		from_rank = effects_any() ? PG_INT64_MIN : ready_floor(call->db, lane_id).rank;
+	int			count;
+	int32	   *lanes = lane_store_of_capability(capability, &count);
+	TimestampTz oldest = 0;
 
-	return report_store_oldest_pending(lane_id, aging_interval, from_rank, call->now.wall,
-									   isnull);
+	for (int i = 0; i < count; i++)
+	{
+		/* the ready set does not know what this transaction has made ready itself */
+		int64		from_rank = effects_any() ? PG_INT64_MIN : ready_floor(call->db, lanes[i]).rank;
+		TimestampTz first = report_store_oldest_pending(lanes[i], aging_interval, from_rank);
+
+		if (first != 0 && (oldest == 0 || first < oldest))
+			oldest = first;
+	}
+	return oldest;
 }
 
-/* The same in microseconds; 0: there is none. */
+/* For how long it has been due, in microseconds; 0: there is none. */
 int64
 stats_waiting_for(Call *call, const CapabilityRow *capability)
 {
-	bool		isnull;
-	Datum		age = stats_oldest_pending(call, capability->lane_id,
-										   capability->aging_interval, &isnull);
+	TimestampTz oldest = oldest_pending(call, capability->name, capability->aging_interval);
 
-	if (isnull)
-		return 0;
 	/* below 0: the clock was set back */
-	return Max(DatumGetIntervalP(age)->day * USECS_PER_DAY + DatumGetIntervalP(age)->time, 0);
+	return oldest == 0 ? 0 : Max(call->now.wall - oldest, 0);
 }
 
 /* Appends the rows of queue_stats() to a tuplestore. */
@@ -105,8 +112,14 @@ stats_queues(Call *call, Tuplestorestate *store, TupleDesc desc)
 			values[2 + j] = Int64GetDatum(live != NULL ? Max(live->live[j], 0) : 0);
 		nulls[6] = live == NULL || live->live[TASK_PENDING] <= 0;
 		if (!nulls[6])
-			values[6] = stats_oldest_pending(call, queues[i].lane_id, queues[i].aging_interval,
-											 &nulls[6]);
+		{
+			TimestampTz oldest = oldest_pending(call, queues[i].capability,
+												queues[i].aging_interval);
+
+			nulls[6] = oldest == 0;
+			values[6] = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(call->now.wall),
+											TimestampTzGetDatum(oldest));
+		}
 		values[7] = Int64GetDatum(queues[i].agents_available);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}

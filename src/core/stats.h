@@ -12,8 +12,6 @@
 #include "utils/tuplestore.h"
 
 extern void stats_count_live(Call *call);
-extern Datum stats_oldest_pending(Call *call, int32 lane_id, int64 aging_interval,
-								  bool *isnull);
 extern int64 stats_waiting_for(Call *call, const CapabilityRow *capability);
 extern void stats_queues(Call *call, Tuplestorestate *store, TupleDesc desc);
 extern void stats_counters(Call *call, Tuplestorestate *store, TupleDesc desc);

@@ -14,6 +14,7 @@
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/lease.h"
+#include "core/route.h"
 #include "core/run.h"
 #include "core/shelf.h"
 #include "core/stats.h"
@@ -214,8 +215,8 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 		status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 		if (status == TASK_PENDING)
 		{
-			effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id},
-						 ON_COMMIT);
+			effect_ready(call->db, route_waiting(call, task),
+						 (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 			task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
 		}
 		counters_note(call->db, task->capability, 0, TASK_SCHEDULED, status, 0);
@@ -313,6 +314,27 @@ hand_on_keys(Call *call, SweepCounts *counts)
 	return concurrency_key_hand_on(call, upkeep);
 }
 
+/*
+ * Agents that have changed may have left tasks in their lanes. What changed in
+ * another way, or was on its way there meanwhile, the upkeep finds.
+ */
+static bool
+return_lanes(Call *call, SweepCounts *counts)
+{
+	static uint64 seen = 0;
+	uint64		changed = pg_atomic_read_u64(&call->db->agents_changed) +
+		pg_atomic_read_u64(&call->db->policy_generation);
+
+	if (!upkeep && changed == seen)
+		return false;
+	if (route_return_idle(call))
+		return true;
+	seen = changed;
+	if (upkeep && auditing)
+		route_drop_lanes(call);
+	return false;
+}
+
 /* Looks for what the steps above would never see. */
 static bool
 audit_tasks(Call *call, SweepCounts *counts)
@@ -386,6 +408,7 @@ const SweepStep sweep_steps[] = {
 	{"taking back orphaned leases", take_back_orphans},
 	{"taking leases back from dead agents", bury_dead_agents},
 	{"handling due tasks", handle_due},
+	{"returning assigned tasks", return_lanes},
 	{"handing on concurrency keys", hand_on_keys},
 	{"enqueueing webhooks", deliver_events},
 	{"auditing tasks", audit_tasks},

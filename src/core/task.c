@@ -17,6 +17,7 @@
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/limit.h"
+#include "core/route.h"
 #include "core/run.h"
 #include "core/shelf.h"
 #include "errors.h"
@@ -27,7 +28,10 @@
 #include "store/history_store.h"
 #include "store/hot_store.h"
 
-/* Fills in what follows from the capability, the times and the dependencies of a new task. */
+/*
+ * Fills in what follows from the capability, the times, the dependencies, the
+ * trust and the agent that a new task is to have.
+ */
 static void
 place(Call *call, NewTask *task, bool blocked)
 {
@@ -46,6 +50,10 @@ place(Call *call, NewTask *task, bool blocked)
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
 		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
+	if (task->agent_id != NULL)
+		task->lane_id = route_lane_of_agent(call, capability, task->min_trust, task->agent_id);
+	else if (task->min_trust != 0)
+		task->lane_id = route_lane(call, capability, task->min_trust, NULL);
 	/* ending a task needs a shelf, and this is the time to wait for one */
 	(void) shelf_today(call);
 }
@@ -107,9 +115,10 @@ refuse_duplicate(const char *capability, const char *unique_key)
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
- * depends_on, run_id, stage, takes_output, concurrency_key. Returns its id, or
- * that of the live task with its unique key. Raises NS007, NS008, 23505, for
- * depends_on NS003, NS006 and 42501, for run_id 42704, NS006 and 42501.
+ * min_trust, agent_id, depends_on, run_id, stage, takes_output, concurrency_key.
+ * Returns its id, or that of the live task with its unique key. Raises NS007,
+ * NS008, 23505, for agent_id NS002 and 22023, for depends_on NS003, NS006 and
+ * 42501, for run_id 42704, NS006 and 42501.
  */
 int64
 task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
@@ -263,8 +272,8 @@ task_require_visible(Call *call, int64 task_id, Oid enqueued_by, const char *age
 			 errhint("Use a member of one of these roles or of ains_admin.")));
 }
 
-pg_noreturn static void
-refuse_transition(int64 task_id, TaskStatus status, const char *what, const char *hint)
+void
+task_refuse_transition(int64 task_id, TaskStatus status, const char *what, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(AINS_INVALID_TRANSITION),
@@ -274,8 +283,8 @@ refuse_transition(int64 task_id, TaskStatus status, const char *what, const char
 }
 
 /* The task, locked, for somebody who may touch it; raises NS003, NS006, 42501. */
-static void
-lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
+void
+task_lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 {
 	HistoryRow	past;
 
@@ -290,9 +299,9 @@ lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 	if (!history_store_find(task_id, &past))
 		task_refuse_unknown(task_id);
 	task_require_visible(call, task_id, past.enqueued_by, NULL);
-	refuse_transition(task_id, past.status, what,
-					  past.status == TASK_COMPLETED ? "It has ended." :
-					  "It has ended; ains.retry puts it back.");
+	task_refuse_transition(task_id, past.status, what,
+						   past.status == TASK_COMPLETED ? "It has ended." :
+						   "It has ended; ains.retry puts it back.");
 }
 
 /* Cancels a task whose row is locked by us. */
@@ -337,7 +346,7 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 {
 	TaskRow		task;
 
-	lock_live(call, task_id, "cancel", &task);
+	task_lock_live(call, task_id, "cancel", &task);
 	return cancel_locked(call, &task, reason);
 }
 
@@ -361,35 +370,38 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 }
 
 /*
- * Makes a finished task live again, BLOCKED if it depends on tasks that live or
- * its key is in use;
+ * Makes a finished task live again, for any agent trusted far enough, BLOCKED if
+ * it depends on tasks that live or its key is in use;
  * false as history_store_put_back. Raises NS006 if it depends on a task that
  * has ended otherwise than COMPLETED, unless its run (0: none) goes on then.
  */
 static bool
-put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int64 run_id,
-		 const char *concurrency_key, bool *key_is_live)
+put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 {
 	PutBack		back;
 	const CapabilityRow *capability;
 	TaskRow		task;
+	int64		aging_interval;
+	int32		lane_id;
 	int64	   *depends_on = NULL;
 	int64	   *unmet = NULL;
 	int			count = 0;
 	int			unmet_count = 0;
 	TaskStatus	status;
 
-	if (depends_on_count > 0)
+	if (past->depends_on_count > 0)
 	{
 		depends_on = dependency_store_of_ended(task_id, &count);
 		unmet = palloc(Max(count, 1) * sizeof(int64));
-		unmet_count = dependency_await(call, depends_on, count, true, run_goes_on(call, run_id),
-									   unmet);
+		unmet_count = dependency_await(call, depends_on, count, true,
+									   run_goes_on(call, past->run_id), unmet);
 	}
-	status = unmet_count > 0 ? TASK_BLOCKED : concurrency_key_enter(call, name, concurrency_key);
-	capability = capability_restore(call, name);
-	if (!history_store_put_back(task_id, status, capability->lane_id,
-								capability->aging_interval, call->now.wall, &back))
+	status = unmet_count > 0 ? TASK_BLOCKED
+		: concurrency_key_enter(call, past->capability, past->concurrency_key);
+	capability = capability_restore(call, past->capability);
+	aging_interval = capability->aging_interval;
+	lane_id = route_lane(call, capability, past->min_trust, NULL);
+	if (!history_store_put_back(task_id, status, lane_id, aging_interval, call->now.wall, &back))
 	{
 		*key_is_live = back.key_is_live;
 		return false;
@@ -397,8 +409,8 @@ put_back(Call *call, int64 task_id, const char *name, int depends_on_count, int6
 	if (count > 0)
 		dependency_store_add(task_id, depends_on, count, unmet, unmet_count);
 	if (status == TASK_PENDING)
-		effect_ready(call->db, capability->lane_id, (ReadyKey) {back.rank, task_id}, ON_COMMIT);
-	counters_note(call->db, name, COUNT_PUT_BACK, TASK_ABSENT, status, 0);
+		effect_ready(call->db, lane_id, (ReadyKey) {back.rank, task_id}, ON_COMMIT);
+	counters_note(call->db, past->capability, COUNT_PUT_BACK, TASK_ABSENT, status, 0);
 	if (event_wanted(EVENT_TASK_PUT_BACK) && task_store_find(task_id, &task))
 		task_note_event(call, &task, EVENT_TASK_PUT_BACK, status);
 	if (back.run_id != 0)
@@ -434,17 +446,16 @@ task_retry(Call *call, int64 task_id)
 	{
 		task_require_visible(call, task_id, live.enqueued_by,
 							 live.status == TASK_ACTIVE ? live.agent_id : NULL);
-		refuse_transition(task_id, live.status, "retry", "It has not ended.");
+		task_refuse_transition(task_id, live.status, "retry", "It has not ended.");
 	}
 	if (!history_store_find(task_id, &past))
 		task_refuse_unknown(task_id);
 	task_require_visible(call, task_id, past.enqueued_by, NULL);
 	if (past.status == TASK_COMPLETED)
-		refuse_transition(task_id, past.status, "retry",
-						  "Enqueue a new task to do the work again.");
+		task_refuse_transition(task_id, past.status, "retry",
+							   "Enqueue a new task to do the work again.");
 
-	if (!put_back(call, task_id, past.capability, past.depends_on_count, past.run_id,
-				  past.concurrency_key, &key_is_live))
+	if (!put_back(call, task_id, &past.task, &key_is_live))
 	{
 		if (key_is_live)
 			ereport(ERROR,
@@ -454,7 +465,7 @@ task_retry(Call *call, int64 task_id)
 					 errhint("Wait until that task has ended.")));
 		/* somebody else retried it in this moment, or its shelf was dropped */
 		if (task_store_find(task_id, &live))
-			refuse_transition(task_id, live.status, "retry", "It has not ended.");
+			task_refuse_transition(task_id, live.status, "retry", "It has not ended.");
 		task_refuse_unknown(task_id);
 	}
 }
@@ -482,9 +493,7 @@ task_redrive(Call *call, const char *capability, int64 older_than, int32 max)
 		bool		key_is_live;
 
 		/* of several with the same key the first comes back */
-		if (put_back(call, letters[i].task_id, letters[i].capability,
-					 letters[i].depends_on_count, letters[i].run_id,
-					 letters[i].concurrency_key, &key_is_live))
+		if (put_back(call, letters[i].task_id, &letters[i].task, &key_is_live))
 			redriven++;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -498,7 +507,7 @@ task_set_priority(Call *call, int64 task_id, int32 priority)
 	TaskRow		task;
 	int64		aging_interval;
 
-	lock_live(call, task_id, "change the priority of", &task);
+	task_lock_live(call, task_id, "change the priority of", &task);
 	aging_interval = capability_restore(call, task.capability)->aging_interval;
 	/* run_at moves with retries, the rank does not: shift it by the difference */
 	task_note_changed(call, &task);
@@ -506,4 +515,16 @@ task_set_priority(Call *call, int64 task_id, int32 priority)
 	task_store_set_rank(task_id, priority, task.rank);
 	if (task.status == TASK_PENDING)
 		effect_ready(call->db, task.lane_id, (ReadyKey) {task.rank, task_id}, ON_COMMIT);
+}
+
+/* A waiting task, locked and noted by us, waits in another lane from now on. */
+void
+task_move(Call *call, const TaskRow *task, int32 lane_id)
+{
+	if (lane_id == task->lane_id)
+		return;
+	task_note_changed(call, task);
+	task_store_set_lane(task->task_id, lane_id);
+	if (task->status == TASK_PENDING)
+		effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
 }

@@ -9,6 +9,8 @@
  */
 #include "core/trust.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -96,7 +98,7 @@ recover(Call *call)
 
 				policy_trust_join(&sum, &delta);
 			}
-			if (!trust_store_write(agent_id, &sum))
+			if (trust_store_write(agent_id, &sum) < 0)
 				done = false;
 			CHECK_FOR_INTERRUPTS();
 		}
@@ -110,7 +112,8 @@ recover(Call *call)
 /*
  * Writes down what the roster has gathered, once in a transaction. Rows that
  * somebody has locked get it the next time; so do all of them if another
- * transaction is at it and we shall not wait for that.
+ * transaction is at it and we shall not wait for that. (Of what was found in
+ * history the roster hears from the audit.)
  */
 void
 trust_write(Call *call, bool wait)
@@ -125,13 +128,15 @@ trust_write(Call *call, bool wait)
 	{
 		if (!recover(call))
 			return;
-		effect_trust_written(call->db, NULL);
+		effect_trust_written(call->db, NULL, 0);
 	}
 	while (roster_next(call->db, &position, &view))
 	{
+		int32		score;
+
 		if (roster_take_trust(call->db, view.agent_id, &delta) &&
-			trust_store_write(view.agent_id, &delta))
-			effect_trust_written(call->db, view.agent_id);
+			(score = trust_store_write(view.agent_id, &delta)) >= 0)
+			effect_trust_written(call->db, view.agent_id, score);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -144,11 +149,16 @@ float4
 trust_adjust(Call *call, const char *agent_id, Datum delta, const char *reason)
 {
 	AgentFacts	facts;
+	float4		score;
 
 	(void) lock_trust(true);
 	agent_lock(call, agent_id, &facts);
 	trust_write(call, true);
-	return trust_store_adjust(agent_id, delta, reason, call->role, call->now.wall);
+	score = trust_store_adjust(agent_id, delta, reason, call->role, call->now.wall);
+	facts.trust = (int32) rint(score * TRUST_ONE);
+	facts.version = db_version(call->db);
+	effect_agent(call->db, agent_id, &facts, false);
+	return score;
 }
 
 /*

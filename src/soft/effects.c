@@ -65,6 +65,7 @@ typedef struct Effect
 		}			held;
 		int64		incarnation;
 		uint32		orphans;
+		int32		score;
 		int64		task_id;
 		struct
 		{
@@ -107,8 +108,9 @@ apply(const Effect *effect)
 			roster_remove(db, effect->agent_id, effect->version);
 			break;
 		case EFFECT_HELD:
-			roster_held(db, effect->agent_id, effect->held.incarnation, effect->held.delta,
-						effect->held.hash, effect->held.trust);
+			if (roster_held(db, effect->agent_id, effect->held.incarnation, effect->held.delta,
+							effect->held.hash, effect->held.trust))
+				waiters_wake_agent(db, effect->agent_id);
 			break;
 		case EFFECT_CANCEL_REQUESTED:
 			roster_cancel_requested(db, effect->agent_id);
@@ -152,7 +154,7 @@ apply(const Effect *effect)
 			break;
 		case EFFECT_TRUST_WRITTEN:
 			if (effect->agent_id != NULL)
-				roster_trust_written(db, effect->agent_id);
+				roster_trust_written(db, effect->agent_id, effect->score);
 			else
 				db_set_trust_recovered(db, true);
 			break;
@@ -401,13 +403,13 @@ effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
 }
 
 /*
- * What was taken of an agent's trust is in its row; NULL: so is what history
- * has of all agents' trust of the time before the start.
+ * What was taken of an agent's trust is in its row, and this the score there;
+ * NULL: what history has of all of them of the time before the start is.
  */
 void
-effect_trust_written(DbState *db, const char *agent_id)
+effect_trust_written(DbState *db, const char *agent_id, int32 score)
 {
-	push(EFFECT_TRUST_WRITTEN, ON_COMMIT, db, agent_id);
+	push(EFFECT_TRUST_WRITTEN, ON_COMMIT, db, agent_id)->score = score;
 }
 
 /* Whether this transaction has written trust: it must not take the same again. */

@@ -24,7 +24,7 @@ extern void effects_init(void);
 extern void effect_wake_at(DbState *db, TimestampTz at);
 extern void effect_agent(DbState *db, const char *agent_id, const AgentFacts *facts, bool is_new);
 extern void effect_agent_gone(DbState *db, const char *agent_id, uint64 version);
-extern void effect_trust_written(DbState *db, const char *agent_id);
+extern void effect_trust_written(DbState *db, const char *agent_id, int32 score);
 extern bool effects_trust_pending(void);
 extern void effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
 						int delta, const TrustDelta *trust);

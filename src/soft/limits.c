@@ -25,7 +25,7 @@
 
 typedef enum LimitKind
 {
-	OF_LANE,					/* id: the lane's */
+	OF_CAPABILITY,				/* id: its own lane's */
 	OF_ROLE						/* id: the role's */
 } LimitKind;
 
@@ -39,7 +39,7 @@ typedef struct LimitKey
 typedef struct Limit
 {
 	LimitKey	key;
-	Counters   *counters;		/* of the lane's capability; NULL: none of its own */
+	Counters   *counters;		/* of the capability; NULL: none of its own */
 	slock_t		mutex;			/* guards the rest */
 	ClaimLimits limits;			/* as last judged; for those who only look */
 	int64		taken;			/* slots, by transactions that have not ended */
@@ -65,7 +65,7 @@ static Note *notes;
 static int	note_count;
 static int	note_room;
 
-/* Lanes with limits, and roles with quotas. */
+/* Capabilities with limits, and roles with quotas. */
 static int
 entry_room(void)
 {
@@ -111,7 +111,7 @@ key_of(DbState *db, LimitKind kind, int64 id)
 
 /*
  * The entry of a key, made if need be; NULL: there is no room. Returns with the
- * limits lock, shared. capability: the lane's; NULL for a role.
+ * limits lock, shared. capability: NULL for a role.
  */
 static Limit *
 lock_entry(DbState *db, const LimitKey *key, const char *capability)
@@ -202,7 +202,7 @@ bool
 limits_take(DbState *db, const ClaimLane *lane, int64 now_mono)
 {
 	const ClaimLimits *limits = &lane->limits;
-	LimitKey	key = key_of(db, OF_LANE, lane->lane_id);
+	LimitKey	key = key_of(db, OF_CAPABILITY, limits->lane_id);
 	Note	   *note = note_of(db, &key);
 	Limit	   *limit = lock_entry(db, &key, lane->capability);
 	int64		active = 0;
@@ -252,34 +252,38 @@ give_back(DbState *db, const LimitKey *key, int64 taken, int64 used, int64 began
 	LWLockRelease(shmem_lock(LOCK_LIMITS));
 }
 
-/* The slot that was taken last of this lane was not needed. */
+/* The slot that was taken last of these was not needed. */
 void
-limits_give_back(DbState *db, int32 lane_id)
+limits_give_back(DbState *db, const ClaimLimits *limits)
 {
-	LimitKey	key = key_of(db, OF_LANE, lane_id);
+	LimitKey	key = key_of(db, OF_CAPABILITY, limits->lane_id);
 	Note	   *note = note_of(db, &key);
 	int64		used = note->used > 0 ? 1 : 0;
 
 	note->taken--;
 	note->used -= used;
 	give_back(db, &key, 1, used, note->began);
-	waiters_wake_lane(db, lane_id, 1);
+	waiters_wake_lane(db, limits->lane_id, 1);
 }
 
-/* A task of a lane with slots is not ACTIVE any more, if this transaction commits. */
+/*
+ * A task of a capability with slots is not ACTIVE any more, if this transaction
+ * commits. Wakes who waits for the capability's own lane, as do all who offer it;
+ * whoever of them finds nothing for himself leaves it to the next glance.
+ */
 void
-limits_freed(DbState *db, int32 lane_id)
+limits_freed(DbState *db, const ClaimLimits *limits)
 {
-	LimitKey	key = key_of(db, OF_LANE, lane_id);
+	LimitKey	key = key_of(db, OF_CAPABILITY, limits->lane_id);
 
 	note_of(db, &key)->freed++;
 }
 
-/* Lets those who only look know the limits of a lane, which has some. */
+/* Lets those who only look know the limits of a lane's capability, which has some. */
 void
 limits_show(DbState *db, const ClaimLane *lane)
 {
-	LimitKey	key = key_of(db, OF_LANE, lane->lane_id);
+	LimitKey	key = key_of(db, OF_CAPABILITY, lane->limits.lane_id);
 	Limit	   *limit = lock_entry(db, &key, lane->capability);
 
 	if (limit != NULL)
@@ -293,14 +297,14 @@ limits_show(DbState *db, const ClaimLane *lane)
 }
 
 /*
- * How many more tasks may be claimed from a lane in this moment, as far as
- * shared memory knows: PG_INT64_MAX if it does not. With 0, *opens_at is when
+ * How many more tasks may be claimed of the capability whose own lane this is, as
+ * far as shared memory knows: PG_INT64_MAX if it does not. With 0, *opens_at is when
  * its window ends, by the monotonic clock; PG_INT64_MAX if it is not that.
  */
 int64
 limits_room(DbState *db, int32 lane_id, int64 now_mono, int64 *opens_at)
 {
-	LimitKey	key = key_of(db, OF_LANE, lane_id);
+	LimitKey	key = key_of(db, OF_CAPABILITY, lane_id);
 	int64		room = PG_INT64_MAX;
 	int64		active = 0;
 	Limit	   *limit;
@@ -335,17 +339,18 @@ limits_room(DbState *db, int32 lane_id, int64 now_mono, int64 *opens_at)
 	return Max(room, 0);
 }
 
-/* Those of the lanes that have room; *count becomes theirs. In the current context. */
+/* The ids of the lanes that have room; *count becomes theirs. In the current context. */
 int32 *
-limits_open_lanes(DbState *db, const int32 *lanes, int *count, int64 now_mono)
+limits_open_lanes(DbState *db, const ClaimLane *lanes, int *count, int64 now_mono)
 {
 	int32	   *open = palloc((*count + 1) * sizeof(int32));
 	int			found = 0;
 	int64		opens_at;
 
 	for (int i = 0; i < *count; i++)
-		if (limits_room(db, lanes[i], now_mono, &opens_at) > 0)
-			open[found++] = lanes[i];
+		if (!lane_is_limited(&lanes[i]) ||
+			limits_room(db, lanes[i].limits.lane_id, now_mono, &opens_at) > 0)
+			open[found++] = lanes[i].lane_id;
 	*count = found;
 	return open;
 }
@@ -386,7 +391,7 @@ end_level(int level, bool commit)
 
 		if (note->taken > 0 || (!commit && note->used > 0))
 			give_back(note->db, &note->key, note->taken, commit ? 0 : note->used, note->began);
-		if (note->key.kind == OF_LANE)
+		if (note->key.kind == OF_CAPABILITY)
 			waiters_wake_lane(note->db, note->key.id, commit ? note->freed : note->taken);
 	}
 	note_count = kept;

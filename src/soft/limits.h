@@ -35,11 +35,11 @@ lane_is_limited(const ClaimLane *lane)
 }
 
 extern bool limits_take(DbState *db, const ClaimLane *lane, int64 now_mono);
-extern void limits_give_back(DbState *db, int32 lane_id);
-extern void limits_freed(DbState *db, int32 lane_id);
+extern void limits_give_back(DbState *db, const ClaimLimits *limits);
+extern void limits_freed(DbState *db, const ClaimLimits *limits);
 extern void limits_show(DbState *db, const ClaimLane *lane);
 extern int64 limits_room(DbState *db, int32 lane_id, int64 now_mono, int64 *opens_at);
-extern int32 *limits_open_lanes(DbState *db, const int32 *lanes, int *count, int64 now_mono);
+extern int32 *limits_open_lanes(DbState *db, const ClaimLane *lanes, int *count, int64 now_mono);
 
 extern bool limits_take_quota(DbState *db, Oid role, int32 tasks, int32 max_tasks, int64 period,
 							  int64 now_mono);

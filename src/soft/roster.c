@@ -2,9 +2,8 @@
  * soft/roster.c
  *		The roster of agents in shared memory.
  *
- * A fixed array of slots, found through hash chains. The roster lock guards
- * which slot belongs to whom: shared to look, exclusive to add or remove. A
- * slot's own spinlock guards what is in it. Order: roster lock, then slot.
+ * Slots, their facts, beats and connections; what the agents hold is in held.c.
+ * Locks: slots.h.
  */
 #include "soft/roster.h"
 
@@ -13,39 +12,13 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "clock.h"
 #include "guc.h"
 #include "policy.h"
+#include "soft/slots.h"
 
-#define NO_SLOT		(-1)
-
-typedef struct AgentSlot
-{
-	int32		next;			/* in its chain or the free list; roster lock */
-	int32		db_number;		/* NO_SLOT: free; roster lock */
-	char		agent_id[AINS_NAME_SIZE];	/* roster lock */
-	slock_t		mutex;			/* guards the rest */
-	int			attached_pid;	/* backend it is tied to; 0: none */
-	AgentFacts	facts;
-	AgentBeats	beats;
-	TrustDelta	trust;			/* what its row does not have yet ... */
-	TrustDelta	trust_taken;	/* ... and before that, what is being written */
-} AgentSlot;
-
-typedef struct Roster
-{
-	int32		size;
-	int32		free;			/* first free slot; roster lock, as the next two */
-	int32		free_count;
-	int32		hand;			/* where the search for an idle agent goes on */
-	AgentSlot	slots[FLEXIBLE_ARRAY_MEMBER];
-	/* followed by int32 chains[size] */
-} Roster;
-
-static Roster *roster;
+Roster	   *roster;
 
 /* True once this backend has promised to say when it ends. */
 static bool exit_registered = false;
@@ -101,8 +74,8 @@ chain_of(int db_number, const char *agent_id)
 }
 
 /* Needs the roster lock. */
-static AgentSlot *
-find_slot(DbState *db, const char *agent_id)
+AgentSlot *
+roster_slot(DbState *db, const char *agent_id)
 {
 	int			db_number = shmem_db_number(db);
 
@@ -197,6 +170,8 @@ copy_out(AgentSlot *slot, AgentView *view)
 	strlcpy(view->agent_id, slot->agent_id, AINS_NAME_SIZE);
 	view->facts = slot->facts;
 	view->beats = slot->beats;
+	view->trust = policy_trust_after(&slot->trust,
+									 policy_trust_after(&slot->trust_taken, slot->facts.trust));
 	view->in_roster = true;
 }
 
@@ -207,7 +182,7 @@ roster_find(DbState *db, const char *agent_id, AgentView *view)
 	AgentSlot  *slot;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
@@ -228,7 +203,7 @@ roster_beat(DbState *db, const char *agent_id, const AinsTime *now, AgentView *v
 	AgentSlot  *slot;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
@@ -261,7 +236,7 @@ roster_heartbeat(DbState *db, const char *agent_id, const AinsTime *now,
 	}
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot != NULL)
 	{
 		SpinLockAcquire(&slot->mutex);
@@ -314,7 +289,7 @@ roster_load(DbState *db, const char *agent_id, const AgentFacts *facts,
 	bool		room = true;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot == NULL)
 	{
 		room = make_room(1);
@@ -432,97 +407,6 @@ roster_forget_db(int db_number)
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
 }
 
-/* As SQL's hashint8extended(task_id, 0), so that queries can compute it. */
-uint64
-roster_task_hash(int64 task_id)
-{
-	return DatumGetUInt64(DirectFunctionCall2(hashint8extended, Int64GetDatum(task_id),
-											  Int64GetDatum(0)));
-}
-
-/* Runs `code` with `slot` set and locked, if the agent is in the roster. */
-#define WITH_SLOT(db, agent_id, code) \
-	do { \
-		AgentSlot  *slot; \
-		LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_SHARED); \
-		slot = find_slot(db, agent_id); \
-		if (slot != NULL) \
-		{ \
-			SpinLockAcquire(&slot->mutex); \
-			code; \
-			SpinLockRelease(&slot->mutex); \
-		} \
-		LWLockRelease(shmem_lock(LOCK_ROSTER)); \
-	} while (0)
-
-/*
- * Corrects the count of leases after they were read from the table, unless it
- * changed since `seen` was copied.
- */
-void
-roster_correct_held(DbState *db, const AgentView *seen, int32 active_tasks, uint64 held_hash)
-{
-	WITH_SLOT(db, seen->agent_id,
-			  if (slot->beats.active_tasks == seen->beats.active_tasks &&
-				  slot->beats.held_hash == seen->beats.held_hash)
-			  {
-				  slot->beats.active_tasks = active_tasks;
-				  slot->beats.held_hash = held_hash;
-			  });
-}
-
-/*
- * The table says how many leases the agent holds. The difference to what we
- * count may be in motion; if two audits find the same one it stays, and is
- * made up for, whatever the agent claimed or ended meanwhile.
- */
-void
-roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash)
-{
-	int32		drift = held - seen->beats.active_tasks;
-	uint64		hash_drift = hash ^ seen->beats.held_hash;
-
-	WITH_SLOT(db, seen->agent_id,
-			  if (slot->beats.held_drift == drift && slot->beats.hash_drift == hash_drift)
-			  {
-				  slot->beats.active_tasks += drift;
-				  slot->beats.held_hash ^= hash_drift;
-				  drift = 0;
-				  hash_drift = 0;
-			  }
-			  slot->beats.held_drift = drift;
-			  slot->beats.hash_drift = hash_drift);
-}
-
-/*
- * What an agent's row has to be told of its trust; false: nothing. Also what
- * was taken and not written, because that was rolled back. One at a time.
- */
-bool
-roster_take_trust(DbState *db, const char *agent_id, TrustDelta *trust)
-{
-	memset(trust, 0, sizeof(*trust));
-	WITH_SLOT(db, agent_id,
-			  policy_trust_join(&slot->trust_taken, &slot->trust);
-			  memset(&slot->trust, 0, sizeof(slot->trust));
-			  *trust = slot->trust_taken);
-	return !policy_trust_is_nothing(trust);
-}
-
-/* What was taken is in the row. */
-void
-roster_trust_written(DbState *db, const char *agent_id)
-{
-	WITH_SLOT(db, agent_id, memset(&slot->trust_taken, 0, sizeof(slot->trust_taken)));
-}
-
-/* Of so many cancels that came, none is of a task the agent holds now. */
-void
-roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels)
-{
-	WITH_SLOT(db, agent_id, slot->beats.cancels_handled = cancels);
-}
-
 /*
  * Corrects the facts after the row was read, unless they changed since `seen`
  * was copied: the row is newer than that, or was changed by hand.
@@ -531,7 +415,8 @@ void
 roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts)
 {
 	WITH_SLOT(db, seen->agent_id,
-			  if (slot->facts.version == seen->facts.version)
+			  if (slot->facts.version == seen->facts.version &&
+				  slot->facts.trust == seen->facts.trust)
 			  {
 				  slot->facts = *facts;
 				  slot->facts.version = seen->facts.version;
@@ -551,7 +436,7 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 	AgentSlot  *slot;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot == NULL && make_room(1))
 		slot = take_slot(db, agent_id);
 	if (slot != NULL && facts->version > slot->facts.version)
@@ -578,6 +463,7 @@ roster_set(DbState *db, const char *agent_id, const AgentFacts *facts)
 		SpinLockRelease(&slot->mutex);
 	}
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
+	pg_atomic_fetch_add_u64(&db->agents_changed, 1);
 }
 
 /* The row is gone, unless we know of a later one. */
@@ -587,43 +473,10 @@ roster_remove(DbState *db, const char *agent_id, uint64 version)
 	AgentSlot  *slot;
 
 	LWLockAcquire(shmem_lock(LOCK_ROSTER), LW_EXCLUSIVE);
-	slot = find_slot(db, agent_id);
+	slot = roster_slot(db, agent_id);
 	if (slot != NULL && version > slot->facts.version)
 		free_slot(slot);
 	LWLockRelease(shmem_lock(LOCK_ROSTER));
-}
-
-/*
- * This incarnation of the agent got (or, below zero, lost) so many leases; XOR
- * of their hashes; what that does to its trust, or NULL. Leases that come after it was replaced or stopped have no
- * holder: the sweeper shall look.
- */
-void
-roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta, uint64 hash,
-			const TrustDelta *trust)
-{
-	bool		orphaned = false;
-
-	WITH_SLOT(db, agent_id,
-			  if (trust != NULL)
-			  policy_trust_join(&slot->trust, trust);
-			  slot->beats.active_tasks += delta;
-			  slot->beats.held_hash ^= hash;
-			  if (delta > 0 && (slot->facts.incarnation != incarnation ||
-								slot->facts.wanted == WANTED_STOPPED))
-			  {
-				  slot->beats.orphans++;
-				  orphaned = true;
-			  });
-	if (orphaned)
-		db_wake_now(db);
-}
-
-/* A task the agent holds shall be cancelled: its next heartbeat tells it. */
-void
-roster_cancel_requested(DbState *db, const char *agent_id)
-{
-	WITH_SLOT(db, agent_id, slot->beats.cancels++);
 }
 
 /*
@@ -687,11 +540,4 @@ roster_detach(DbState *db, const char *agent_id)
 	WITH_SLOT(db, agent_id,
 			  if (slot->attached_pid == MyProcPid)
 			  slot->attached_pid = 0);
-}
-
-/* The leases that had lost their holder, so often, are taken back. */
-void
-roster_orphans_handled(DbState *db, const char *agent_id, uint32 orphans)
-{
-	WITH_SLOT(db, agent_id, slot->beats.orphans_handled = orphans);
 }

@@ -31,6 +31,7 @@ typedef struct AgentBeats
 	uint32		orphans;		/* how often leases may have lost their holder ... */
 	uint32		orphans_handled;	/* ... and were taken back */
 	TimestampTz disconnected_at;	/* when its connection ended last; 0: never */
+	uint64		assigned;		/* when a task was assigned to it last; see roster_assigned */
 	char		activity[AINS_ACTIVITY_SIZE];
 } AgentBeats;
 
@@ -39,6 +40,7 @@ typedef struct AgentView
 	char		agent_id[AINS_NAME_SIZE];
 	AgentFacts	facts;
 	AgentBeats	beats;
+	int64		trust;			/* the score with what its row does not have yet */
 	bool		in_roster;		/* false: the beats are made up */
 } AgentView;
 
@@ -65,15 +67,16 @@ extern void roster_correct_held(DbState *db, const AgentView *seen,
 								int32 active_tasks, uint64 held_hash);
 extern void roster_audit_held(DbState *db, const AgentView *seen, int32 held, uint64 hash);
 extern bool roster_take_trust(DbState *db, const char *agent_id, TrustDelta *trust);
+extern void roster_assigned(DbState *db, const char *agent_id);
 extern void roster_cancels_handled(DbState *db, const char *agent_id, uint32 cancels);
 extern void roster_correct_facts(DbState *db, const AgentView *seen, const AgentFacts *facts);
 
 /* For effects.c: these cannot fail. */
 extern void roster_set(DbState *db, const char *agent_id, const AgentFacts *facts);
 extern void roster_remove(DbState *db, const char *agent_id, uint64 version);
-extern void roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta,
+extern bool roster_held(DbState *db, const char *agent_id, int64 incarnation, int delta,
 						uint64 hash, const TrustDelta *trust);
-extern void roster_trust_written(DbState *db, const char *agent_id);
+extern void roster_trust_written(DbState *db, const char *agent_id, int32 score);
 extern void roster_cancel_requested(DbState *db, const char *agent_id);
 extern void roster_attach(DbState *db, const char *agent_id, int64 incarnation);
 extern void roster_detach(DbState *db, const char *agent_id);

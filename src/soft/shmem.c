@@ -78,6 +78,7 @@ startup(void)
 
 			memset(db, 0, sizeof(DbState));
 			pg_atomic_init_u64(&db->policy_generation, 0);
+			pg_atomic_init_u64(&db->agents_changed, 0);
 			pg_atomic_init_u64(&db->next_token, 0);
 			pg_atomic_init_u64(&db->token_ceiling, 0);
 			pg_atomic_init_u64(&db->ready_drift, 0);
@@ -177,6 +178,7 @@ shmem_db(Oid database, Oid task_relid)
 		pulse_forget_db(db - shared->dbs);
 		pg_atomic_write_u64(&db->next_token, 0);
 		pg_atomic_write_u64(&db->token_ceiling, 0);
+		pg_atomic_write_u64(&db->ready_drift, 0);
 		pg_atomic_write_u64(&db->schedules_run, 0);
 		pg_atomic_write_u64(&db->trust_since, 0);
 		pg_atomic_fetch_add_u64(&db->policy_generation, 1);

@@ -42,6 +42,8 @@ typedef struct DbState
 
 	/* Changes whenever a capability's policy or an agent's capabilities do. */
 	pg_atomic_uint64 policy_generation;
+	/* Changes whenever an agent's orders, health or death do. */
+	pg_atomic_uint64 agents_changed;
 	/* The next lease token, and the one that may not be reached; 0: unborn. */
 	pg_atomic_uint64 next_token;
 	pg_atomic_uint64 token_ceiling;

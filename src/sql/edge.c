@@ -285,6 +285,28 @@ edge_numeric(FunctionCallInfo fcinfo, int arg, const char *what, int64 min, int6
 	return value;
 }
 
+/*
+ * A numeric from 0 to 1, as the next step of 0.05 from there on; 0 if that is
+ * nothing, or for NULL.
+ */
+Datum
+edge_trust_or_null(FunctionCallInfo fcinfo, int arg, const char *what)
+{
+	Datum		value;
+	int			percent;
+
+	if (PG_ARGISNULL(arg))
+		return 0;
+	value = DirectFunctionCall2(numeric_mul, edge_numeric(fcinfo, arg, what, 0, 1),
+								NumericGetDatum(int64_to_numeric(20)));
+	percent = 5 * DatumGetInt32(DirectFunctionCall1(numeric_int4,
+													DirectFunctionCall1(numeric_ceil, value)));
+	return percent == 0 ? 0
+		: DirectFunctionCall3(numeric_in,
+							  CStringGetDatum(psprintf("%d.%02d", percent / 100, percent % 100)),
+							  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
 /* Microseconds of an interval of at least min, or `otherwise` for NULL. */
 int64
 edge_length_or(FunctionCallInfo fcinfo, int arg, const char *what, int64 min, int64 otherwise)

@@ -31,6 +31,7 @@ extern int32 edge_int32_or(FunctionCallInfo fcinfo, int arg, const char *what,
 						   int32 min, int32 max, int32 otherwise);
 extern Datum edge_numeric(FunctionCallInfo fcinfo, int arg, const char *what,
 						  int64 min, int64 max);
+extern Datum edge_trust_or_null(FunctionCallInfo fcinfo, int arg, const char *what);
 extern int64 edge_length_or(FunctionCallInfo fcinfo, int arg, const char *what,
 							int64 min, int64 otherwise);
 extern TimestampTz edge_time_or_null(FunctionCallInfo fcinfo, int arg, const char *what);

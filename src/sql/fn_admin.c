@@ -101,7 +101,8 @@ ains_configure_capability(PG_FUNCTION_ARGS)
 											&concurrency_limit);
 	change.rate_limit = int32_change(fcinfo, 10, "rate_limit", 0, PG_INT32_MAX, &rate_limit);
 	change.rate_period = length_change(fcinfo, 11, "rate_period", true, &rate_period);
-	edge_not_yet(fcinfo, 12, "min_trust");
+	if (!PG_ARGISNULL(12))
+		change.min_trust = edge_numeric(fcinfo, 12, "min_trust", 0, 1);
 	if (!PG_ARGISNULL(13))
 	{
 		change.on_lost = edge_text(fcinfo, 13, "on_lost");

@@ -118,8 +118,9 @@ edge_enqueue(FunctionCallInfo fcinfo, bool takes_output)
 	task.unique_key = edge_key_or_null(fcinfo, 7, "unique_key");
 	depends_on_arg(fcinfo, 8, &task);
 	run_args(fcinfo, ENQUEUE_RUN_ID, ENQUEUE_STAGE, &task);
-	edge_not_yet(fcinfo, 10, "min_trust");
-	edge_not_yet(fcinfo, 11, "agent_id");
+	task.min_trust = edge_trust_or_null(fcinfo, 10, "min_trust");
+	if (!PG_ARGISNULL(11))
+		task.agent_id = edge_name(fcinfo, 11, "agent_id");
 	task.metadata = edge_jsonb_or_null(fcinfo, 12, "metadata");
 	on_conflict = on_conflict_arg(fcinfo, 13);
 	task.concurrency_key = edge_key_or_null(fcinfo, 14, "concurrency_key");

@@ -81,7 +81,7 @@ typedef struct Wait
 {
 	DbState    *db;
 	const char *agent_id;		/* kept alive meanwhile; NULL: none */
-	int32	   *lanes;			/* where tasks would come from */
+	ClaimLane  *lanes;			/* where tasks would come from */
 	int			lane_count;
 	int64		glance;			/* how often to beat and to glance there; 0: never */
 } Wait;
@@ -210,20 +210,31 @@ look_for_task(Call *call, Wait *wait, char **capabilities, int count)
 {
 	AgentView	agent;
 	AgentView	after_beat;
-	ClaimLane  *lanes;
+	int32	   *lane_ids;
+	ClaimLane  *open;
 
 	call_begin(call);
 	wait->db = call->db;
 	agent_require(call, wait->agent_id, 0, &agent);
 	agent_require_accepting(&agent);
 	(void) roster_beat(call->db, wait->agent_id, &call->now, &after_beat);
-	lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
-	wait->lanes = agent_lane_ids(lanes, wait->lane_count);
+	wait->lanes = agent_claim_lanes(call, &agent, capabilities, count, -1, &wait->lane_count);
+	lane_ids = agent_lane_ids(wait->lanes, wait->lane_count);
 	wait->glance = Min(wait->lane_count > WAITER_MAX_LANES ? GLANCE_MANY : GLANCE,
 					   Max(roster_timeout(&agent.facts) / 3, 1));
-	waiter_for_lanes(call->db, wait->agent_id, wait->lanes, wait->lane_count);
-	count = limit_open_lanes(call, lanes, wait->lane_count);
-	return claim_possible(call, agent_lane_ids(lanes, count), count);
+	if (agent_room(call, &agent, 1) <= 0)
+	{
+		/* nothing to claim concerns it until it has given something back */
+		wait->lane_count = 0;
+		waiter_for_lanes(call->db, wait->agent_id, lane_ids, 0);
+		return agent_find(call, wait->agent_id, &agent) && agent_room(call, &agent, 1) > 0;
+	}
+	waiter_for_lanes(call->db, wait->agent_id, lane_ids, wait->lane_count);
+	count = wait->lane_count;
+	open = palloc((count + 1) * sizeof(ClaimLane));
+	memcpy(open, wait->lanes, count * sizeof(ClaimLane));
+	count = limit_open_lanes(call, open, count);
+	return claim_possible(call, agent_lane_ids(open, count), count);
 }
 
 /* wait_for_task(agent_id, timeout, INOUT ready, capabilities) */

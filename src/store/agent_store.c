@@ -14,7 +14,7 @@
 #define FACT_COLUMNS \
 	"a.agent_id, a.incarnation, a.owner::oid, a.wanted, a.health," \
 	" a.dead_since IS NOT NULL, a.heartbeat_timeout, coalesce(a.max_active_tasks, 0)," \
-	" a.agent_type"
+	" a.agent_type, round(a.trust_score::numeric * 10000)::integer"
 
 static void
 read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
@@ -28,6 +28,7 @@ read_facts(QueryCall *q, uint64 row, AgentFacts *facts)
 	facts->heartbeat_timeout = query_length(q, row, 7);
 	facts->max_active_tasks = query_int32(q, row, 8);
 	facts->type = types_number(query_text_copy(q, row, 9));
+	facts->trust = query_int32(q, row, 10);
 	facts->version = 0;
 }
 
@@ -117,8 +118,8 @@ agent_store_all(bool leases, int *count)
 	rows = read_rows(&q, count);
 	for (int i = 0; i < *count; i++)
 	{
-		rows[i].held = query_int32(&q, i, 10);
-		rows[i].held_hash = (uint64) query_int64(&q, i, 11);
+		rows[i].held = query_int32(&q, i, 11);
+		rows[i].held_hash = (uint64) query_int64(&q, i, 12);
 	}
 	query_end(&q);
 	return rows;
@@ -357,25 +358,4 @@ agent_store_withdraw(const char *agent_id, const char *capability)
 	offered = query_run(&q) > 0;
 	query_end(&q);
 	return offered;
-}
-
-/* What it can do, in the caller's context. */
-char	  **
-agent_store_capabilities(const char *agent_id, int *count)
-{
-	static SavedQuery query = {
-		"SELECT capability FROM ains.agent_capability WHERE agent_id = $1 ORDER BY capability",
-	1, {TEXTOID}};
-	QueryCall	q;
-	char	  **names;
-
-	query_begin(&q, &query);
-	query_arg_text(&q, agent_id);
-	query_run(&q);
-	names = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(char *));
-	for (uint64 i = 0; i < q.count; i++)
-		names[i] = query_text_copy(&q, i, 1);
-	*count = q.count;
-	query_end(&q);
-	return names;
 }

@@ -66,6 +66,5 @@ extern void agent_store_delete(const char *agent_id);
 extern void agent_store_set_capabilities(const char *agent_id, Datum capabilities);
 extern bool agent_store_publish(const Offer *offer);
 extern bool agent_store_withdraw(const char *agent_id, const char *capability);
-extern char **agent_store_capabilities(const char *agent_id, int *count);
 
 #endif							/* AINS_AGENT_STORE_H */

@@ -15,8 +15,10 @@ capability_store_find(const char *name, CapabilityRow *row)
 	static SavedQuery find = {
 		"SELECT l.lane_id, c.lease, c.max_attempts, c.backoff, c.backoff_base, c.backoff_max,"
 		" c.jitter, c.aging_interval, c.timeout, c.on_lost, c.keep_history, c.paused,"
-		" c.concurrency_limit, c.rate_limit, c.rate_period, c.key_limit"
-		" FROM ains.capability c JOIN ains.lane l USING (capability) WHERE c.capability = $1",
+		" c.concurrency_limit, c.rate_limit, c.rate_period, c.key_limit,"
+		" coalesce(c.min_trust * 10000, 0)::integer"
+		" FROM ains.capability c JOIN ains.lane l ON l.capability = c.capability"
+		"  AND l.min_trust = 0 AND l.agent_id IS NULL WHERE c.capability = $1",
 	1, {TEXTOID}};
 	QueryCall	q;
 	bool		found;
@@ -44,8 +46,10 @@ capability_store_find(const char *name, CapabilityRow *row)
 		row->limits.rate = query_isnull(&q, 0, 14) || query_isnull(&q, 0, 15) ? 0
 			: query_int32(&q, 0, 14);
 		row->limits.period = query_length(&q, 0, 15);
+		row->limits.lane_id = row->lane_id;
 		row->limits.generation = 0;
 		row->key_limit = query_isnull(&q, 0, 16) ? 0 : query_int32(&q, 0, 16);
+		row->min_trust = query_int32(&q, 0, 17);
 	}
 	query_end(&q);
 	return found;
@@ -60,7 +64,7 @@ capability_store_create(const char *name, TimestampTz now)
 		" INSERT INTO ains.capability (capability, created_at) VALUES ($1, $2)"
 		"  ON CONFLICT DO NOTHING RETURNING capability)"
 		" INSERT INTO ains.lane (capability) SELECT capability FROM made"
-		"  ON CONFLICT (capability) DO UPDATE SET capability = excluded.capability",
+		"  ON CONFLICT (capability, min_trust, agent_id) DO UPDATE SET capability = excluded.capability",
 	2, {TEXTOID, TIMESTAMPTZOID}};
 	QueryCall	q;
 	bool		made;
@@ -207,7 +211,7 @@ char	  **
 capability_store_lost(int *count)
 {
 	static SavedQuery find = {
-		"SELECT l.capability FROM ains.lane l WHERE NOT EXISTS"
+		"SELECT DISTINCT l.capability FROM ains.lane l WHERE NOT EXISTS"
 		" (SELECT FROM ains.capability c WHERE c.capability = l.capability)",
 	0, {0}, .scans = true};
 	QueryCall	q;

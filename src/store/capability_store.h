@@ -13,7 +13,8 @@
 typedef struct CapabilityRow
 {
 	char		name[AINS_NAME_SIZE];
-	int32		lane_id;
+	int32		lane_id;		/* for tasks that want no trust and no agent */
+	int32		min_trust;		/* in ten-thousandths */
 	int64		lease;
 	int64		aging_interval;
 	int64		timeout;

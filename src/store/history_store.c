@@ -17,9 +17,9 @@
 /* Columns that both tables have under the same name. */
 #define SHARED_COLUMNS \
 	"task_id, priority, max_attempts, run_at, created_at, expires_at, enqueued_by," \
-	" incarnation, lease_token, claimed_at, progress, timeout, agent_id, capability," \
-	" unique_key, concurrency_key, payload, metadata, checkpoint, depends_on, run_id, stage," \
-	" takes_output"
+	" incarnation, lease_token, claimed_at, progress, timeout, min_trust, agent_id," \
+	" capability, unique_key, concurrency_key, payload, metadata, checkpoint, depends_on," \
+	" run_id, stage, takes_output"
 
 static BatchItem *
 read_items(QueryCall *q, int *count)
@@ -100,7 +100,7 @@ history_store_find(int64 task_id, HistoryRow *row)
 {
 	static SavedQuery find = {
 		"SELECT status::text, lease_token, enqueued_by::oid, capability, agent_id,"
-		" coalesce(cardinality(depends_on), 0), coalesce(run_id, 0), concurrency_key"
+		" coalesce(cardinality(depends_on), 0), coalesce(run_id, 0), concurrency_key, min_trust"
 		" FROM ains.task_history WHERE task_id = $1 ORDER BY finished_at DESC LIMIT 1",
 	1, {INT8OID}};
 	QueryCall	q;
@@ -114,11 +114,12 @@ history_store_find(int64 task_id, HistoryRow *row)
 		row->status = task_status_from_name(query_text_copy(&q, 0, 1));
 		row->lease_token = query_int64(&q, 0, 2);
 		row->enqueued_by = query_oid(&q, 0, 3);
-		row->capability = query_text_copy(&q, 0, 4);
+		row->task.capability = query_text_copy(&q, 0, 4);
 		row->agent_id = query_text_copy(&q, 0, 5);
-		row->depends_on_count = query_int32(&q, 0, 6);
-		row->run_id = query_int64(&q, 0, 7);
-		row->concurrency_key = query_text_copy(&q, 0, 8);
+		row->task.depends_on_count = query_int32(&q, 0, 6);
+		row->task.run_id = query_int64(&q, 0, 7);
+		row->task.concurrency_key = query_text_copy(&q, 0, 8);
+		row->task.min_trust = query_isnull(&q, 0, 9) ? 0 : query_datum_copy(&q, 0, 9);
 	}
 	query_end(&q);
 	return found;
@@ -158,7 +159,7 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 {
 	static SavedQuery find = {
 		"SELECT h.task_id, h.capability, coalesce(cardinality(h.depends_on), 0),"
-		" coalesce(h.run_id, 0), h.concurrency_key FROM ains.task_history h"
+		" coalesce(h.run_id, 0), h.concurrency_key, h.min_trust FROM ains.task_history h"
 		" WHERE h.status = 'FAILED' AND ($1 IS NULL OR h.capability = $1)"
 		"  AND ($2 IS NULL OR h.finished_at <= $2)"
 		"  AND ($4 OR pg_has_role($3, h.enqueued_by::oid, 'USAGE'))"
@@ -185,10 +186,11 @@ history_store_lock_dead(const DeadLetters *which, int *count)
 	for (uint64 i = 0; i < q.count; i++)
 	{
 		letters[i].task_id = query_int64(&q, i, 1);
-		letters[i].capability = query_text_copy(&q, i, 2);
-		letters[i].depends_on_count = query_int32(&q, i, 3);
-		letters[i].run_id = query_int64(&q, i, 4);
-		letters[i].concurrency_key = query_text_copy(&q, i, 5);
+		letters[i].task.capability = query_text_copy(&q, i, 2);
+		letters[i].task.depends_on_count = query_int32(&q, i, 3);
+		letters[i].task.run_id = query_int64(&q, i, 4);
+		letters[i].task.concurrency_key = query_text_copy(&q, i, 5);
+		letters[i].task.min_trust = query_isnull(&q, i, 6) ? 0 : query_datum_copy(&q, i, 6);
 	}
 	*count = q.count;
 	query_end(&q);
@@ -210,12 +212,12 @@ history_store_put_back(int64 task_id, TaskStatus status, int32 lane_id, int64 ag
 		"  ORDER BY finished_at DESC LIMIT 1 FOR UPDATE),"
 		" made AS ("
 		" INSERT INTO ains.task (task_id, lane_id, status, priority, rank, attempt,"
-		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, capability,"
+		"  max_attempts, run_at, created_at, enqueued_by, progress, timeout, min_trust, capability,"
 		"  unique_key, last_error, payload, metadata, checkpoint, run_id, stage, takes_output,"
 		"  concurrency_key)"
 		"  OVERRIDING SYSTEM VALUE"
 		"  SELECT task_id, $2, $6::ains.task_status, priority, $5 - priority * $3, 0, max_attempts, $4,"
-		"   created_at, enqueued_by, progress, timeout, capability, unique_key, error,"
+		"   created_at, enqueued_by, progress, timeout, min_trust, capability, unique_key, error,"
 		"   payload, metadata, checkpoint, run_id, stage, takes_output, concurrency_key"
 		"  FROM past"
 		"  ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"

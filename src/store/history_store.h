@@ -41,14 +41,21 @@ typedef struct DeadLetters
 	int32		max;
 } DeadLetters;
 
-/* One of them. */
-typedef struct DeadLetter
+/* What matters of a finished task when it is put back. */
+typedef struct PastTask
 {
-	int64		task_id;
 	char	   *capability;
 	int			depends_on_count;
 	int64		run_id;			/* 0: none */
 	char	   *concurrency_key;	/* NULL: none */
+	Datum		min_trust;		/* numeric; 0: none */
+} PastTask;
+
+/* One of them. */
+typedef struct DeadLetter
+{
+	int64		task_id;
+	PastTask	task;
 } DeadLetter;
 
 /* A finished task that was put back. */
@@ -68,11 +75,8 @@ typedef struct HistoryRow
 	TaskStatus	status;
 	int64		lease_token;	/* 0: none */
 	Oid			enqueued_by;
-	char	   *capability;
 	char	   *agent_id;		/* NULL: never claimed */
-	int			depends_on_count;
-	int64		run_id;			/* 0: none */
-	char	   *concurrency_key;	/* NULL: none */
+	PastTask	task;
 } HistoryRow;
 
 /* An attempt that ended without success. */

@@ -29,9 +29,9 @@
 enum
 {
 	TASK_ID, PRIORITY, MAX_ATTEMPTS, RUN_AT, CREATED_AT, EXPIRES_AT, ENQUEUED_BY,
-	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, AGENT_ID, CAPABILITY,
-	UNIQUE_KEY, CONCURRENCY_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, RUN_ID, STAGE,
-	TAKES_OUTPUT, ATTEMPT,
+	INCARNATION, LEASE_TOKEN, CLAIMED_AT, PROGRESS, TIMEOUT, MIN_TRUST, AGENT_ID,
+	CAPABILITY, UNIQUE_KEY, CONCURRENCY_KEY, PAYLOAD, METADATA, CHECKPOINT, DEPENDS_ON, RUN_ID,
+	STAGE, TAKES_OUTPUT, ATTEMPT,
 	SHARED_COUNT,
 	STATUS = SHARED_COUNT,
 	/* of ains.task */
@@ -44,7 +44,7 @@ enum
 #define SHARED_NAMES \
 	"task_id", "priority", "max_attempts", "run_at", "created_at", "expires_at", \
 	"enqueued_by", "incarnation", "lease_token", "claimed_at", "progress", "timeout", \
-	"agent_id", "capability", "unique_key", "concurrency_key", "payload", "metadata", \
+	"min_trust", "agent_id", "capability", "unique_key", "concurrency_key", "payload", "metadata", \
 	"checkpoint", "depends_on", "run_id", "stage", "takes_output", "attempt", "status"
 
 static const char *const task_columns[] = {
@@ -174,6 +174,7 @@ hot_store_insert(const NewTask *task)
 	}
 	if (task->concurrency_key != NULL)
 		rows_set(&tasks, CONCURRENCY_KEY, CStringGetTextDatum(task->concurrency_key));
+	set_optional(MIN_TRUST, task->min_trust, task->min_trust == 0);
 	rows_insert(&tasks);
 	return task_id;
 }

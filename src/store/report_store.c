@@ -71,8 +71,8 @@ Queue *
 report_store_queues(int *count)
 {
 	static SavedQuery find = {
-		"SELECT c.capability, l.lane_id, c.aging_interval, c.paused, coalesce(o.agents, 0)"
-		" FROM ains.capability c JOIN ains.lane l USING (capability) LEFT JOIN"
+		"SELECT c.capability, c.aging_interval, c.paused, coalesce(o.agents, 0)"
+		" FROM ains.capability c LEFT JOIN"
 		"  (SELECT o.capability, count(*) AS agents"
 		"   FROM ains.agent_capability o JOIN ains.agent a USING (agent_id)"
 		"   WHERE a.agent_status IN ('AVAILABLE', 'BUSY') GROUP BY o.capability) o"
@@ -88,51 +88,46 @@ report_store_queues(int *count)
 	for (int i = 0; i < *count; i++)
 	{
 		queues[i].capability = query_text_copy(&q, i, 1);
-		queues[i].lane_id = query_int32(&q, i, 2);
-		queues[i].aging_interval = query_length(&q, i, 3);
-		queues[i].paused = query_bool(&q, i, 4);
-		queues[i].agents_available = query_int64(&q, i, 5);
+		queues[i].aging_interval = query_length(&q, i, 2);
+		queues[i].paused = query_bool(&q, i, 3);
+		queues[i].agents_available = query_int64(&q, i, 4);
 	}
 	query_end(&q);
 	return queues;
 }
 
 /*
- * For how long the PENDING task that was due first has been due (an interval
- * in the current context), as far as the first 1,000 in rank order tell.
+ * When the PENDING task of a lane that was due first was due, as far as the first
+ * 1,000 tell; 0: there is none.
  *
  * They are read only up to the rank from which on no task can be older than the
  * first: run_at >= rank + aging interval, since no priority is below 1 and a
  * retry only moves run_at on. They are read from a rank before which there is
  * none, so that index entries of dead rows are not walked.
  */
-Datum
-report_store_oldest_pending(int32 lane_id, int64 aging_interval, int64 from_rank,
-							TimestampTz now, bool *isnull)
+TimestampTz
+report_store_oldest_pending(int32 lane_id, int64 aging_interval, int64 from_rank)
 {
 	static SavedQuery find = {
-		"SELECT $3 - min(run_at) FROM (SELECT t.run_at FROM ains.task t"
-		" WHERE t.lane_id = $1 AND t.status = 'PENDING' AND t.rank >= $4 AND t.rank <="
+		"SELECT min(run_at) FROM (SELECT t.run_at FROM ains.task t"
+		" WHERE t.lane_id = $1 AND t.status = 'PENDING' AND t.rank >= $3 AND t.rank <="
 		"  (SELECT (extract(epoch FROM f.run_at - '2000-01-01 00:00:00+00'::timestamptz)"
 		"   * 1000000)::bigint - $2 FROM ains.task f"
-		"   WHERE f.lane_id = $1 AND f.status = 'PENDING' AND f.rank >= $4"
+		"   WHERE f.lane_id = $1 AND f.status = 'PENDING' AND f.rank >= $3"
 		"   ORDER BY f.rank, f.task_id LIMIT 1)"
 		" ORDER BY t.rank, t.task_id LIMIT 1000) ahead",
-	4, {INT4OID, INT8OID, TIMESTAMPTZOID, INT8OID}};
+	3, {INT4OID, INT8OID, INT8OID}};
 	QueryCall	q;
-	Datum		age = (Datum) 0;
+	TimestampTz oldest;
 
 	query_begin(&q, &find);
 	query_arg_int32(&q, lane_id);
 	query_arg_int64(&q, aging_interval);
-	query_arg_time(&q, now);
 	query_arg_int64(&q, from_rank);
 	query_run(&q);
-	*isnull = query_isnull(&q, 0, 1);
-	if (!*isnull)
-		age = query_datum_copy(&q, 0, 1);
+	oldest = query_isnull(&q, 0, 1) ? 0 : query_time(&q, 0, 1);
 	query_end(&q);
-	return age;
+	return oldest;
 }
 
 /*
@@ -197,23 +192,35 @@ report_store_agent_stats(Tuplestorestate *store)
 	query_end(&q);
 }
 
-/* How many agents offer a capability, and how many of them may claim. */
+/* What a lane wants, and who there is for it. */
 void
-report_store_offering(const char *capability, int *agents, int *accepting)
+report_store_offering(int32 lane_id, LaneReport *report)
 {
 	static SavedQuery find = {
-		"SELECT count(*)::integer,"
-		" (count(*) FILTER (WHERE a.agent_status IN ('AVAILABLE', 'BUSY')))::integer"
-		" FROM ains.agent_capability o JOIN ains.agent a USING (agent_id)"
-		" WHERE o.capability = $1",
-	1, {TEXTOID}};
+		"SELECT count(a.agent_id)::integer, (count(*) FILTER (WHERE accepting))::integer,"
+		" (count(*) FILTER (WHERE accepting AND a.trust_score::numeric >= w.min_trust"
+		"  AND (l.agent_id IS NULL OR a.agent_id = l.agent_id)))::integer,"
+		" w.min_trust::text, l.agent_id"
+		" FROM ains.lane l JOIN ains.capability c USING (capability)"
+		" CROSS JOIN LATERAL (SELECT greatest(l.min_trust, c.min_trust) AS min_trust) w"
+		" LEFT JOIN ains.agent_capability o ON o.capability = l.capability"
+		" LEFT JOIN ains.agent a ON a.agent_id = o.agent_id"
+		" CROSS JOIN LATERAL (SELECT a.agent_status IN ('AVAILABLE', 'BUSY') AS accepting) s"
+		" WHERE l.lane_id = $1 GROUP BY w.min_trust, l.agent_id",
+	1, {INT4OID}};
 	QueryCall	q;
 
+	memset(report, 0, sizeof(*report));
 	query_begin(&q, &find);
-	query_arg_text(&q, capability);
-	query_run(&q);
-	*agents = query_int32(&q, 0, 1);
-	*accepting = query_int32(&q, 0, 2);
+	query_arg_int32(&q, lane_id);
+	if (query_run(&q) > 0)
+	{
+		report->agents = query_int32(&q, 0, 1);
+		report->accepting = query_int32(&q, 0, 2);
+		report->fit = query_int32(&q, 0, 3);
+		report->min_trust = query_text_copy(&q, 0, 4);
+		report->agent_id = query_text_copy(&q, 0, 5);
+	}
 	query_end(&q);
 }
 

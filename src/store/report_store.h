@@ -24,7 +24,6 @@ typedef struct TaskReport
 typedef struct Queue
 {
 	char	   *capability;
-	int32		lane_id;
 	int64		aging_interval;
 	bool		paused;
 	int64		agents_available;
@@ -53,11 +52,21 @@ typedef struct ScheduleTally
 extern bool report_store_task(int64 task_id, TaskReport *report);
 extern LiveTasks *report_store_count_live(Snapshot snapshot, int *count);
 extern Queue *report_store_queues(int *count);
-extern Datum report_store_oldest_pending(int32 lane_id, int64 aging_interval, int64 from_rank,
-										 TimestampTz now, bool *isnull);
+/* A lane, and the agents that offer its capability. */
+typedef struct LaneReport
+{
+	char	   *agent_id;		/* the one that alone may claim from it; NULL: any */
+	char	   *min_trust;		/* as text; NULL: there is no such lane */
+	int			agents;			/* how many there are, ... */
+	int			accepting;		/* ... may claim, ... */
+	int			fit;			/* ... and may claim from this lane */
+} LaneReport;
+
+extern TimestampTz report_store_oldest_pending(int32 lane_id, int64 aging_interval,
+											   int64 from_rank);
 extern void report_store_search_agents(const AgentSearch *search, Tuplestorestate *store);
 extern void report_store_agent_stats(Tuplestorestate *store);
-extern void report_store_offering(const char *capability, int *agents, int *accepting);
+extern void report_store_offering(int32 lane_id, LaneReport *report);
 extern int64 *report_store_active(const char *capability, int most, int *named, int *active);
 extern int64 report_store_position(int64 task_id);
 extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);

@@ -22,7 +22,7 @@
 	" t.incarnation, t.lease_token, t.lease, t.timeout, t.enqueued_by::oid AS enqueued_by," \
 	" t.cancel_requested_at IS NOT NULL AS cancel_requested, t.agent_id, t.capability," \
 	" t.awaited IS NOT NULL AS awaited, t.unmet, t.run_id, t.stage," \
-	" t.takes_output IS NOT NULL AS takes_output, t.concurrency_key"
+	" t.takes_output IS NOT NULL AS takes_output, t.concurrency_key, t.min_trust"
 
 static void
 read_row(QueryCall *q, uint64 row, TaskRow *task)
@@ -59,7 +59,8 @@ read_row(QueryCall *q, uint64 row, TaskRow *task)
 	col++;
 	task->stage = query_text_copy(q, row, col++);
 	task->takes_output = query_bool(q, row, col++);
-	task->concurrency_key = query_text_copy(q, row, col);
+	task->concurrency_key = query_text_copy(q, row, col++);
+	task->min_trust = query_isnull(q, row, col) ? 0 : query_datum_copy(q, row, col);
 }
 
 /* All rows of a query that returns TASK_COLUMNS. */
@@ -81,14 +82,15 @@ task_store_insert(const NewTask *task)
 	static SavedQuery insert = {
 		"INSERT INTO ains.task (capability, lane_id, status, priority, rank, max_attempts,"
 		" timeout, run_at, expires_at, wake_at, created_at, enqueued_by, unique_key,"
-		" payload, metadata, run_id, stage, takes_output, concurrency_key)"
+		" payload, metadata, run_id, stage, takes_output, concurrency_key, min_trust)"
 		" VALUES ($1, $2, $3::ains.task_status, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
-		" $14, $15, $16, $17, nullif($18, false), $19)"
+		" $14, $15, $16, $17, nullif($18, false), $19, $20)"
 		" ON CONFLICT (capability, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
 		" RETURNING task_id",
-		19, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
+		20, {TEXTOID, INT4OID, TEXTOID, INT2OID, INT8OID, INT4OID,
 			INTERVALOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		OIDOID, TEXTOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, BOOLOID, TEXTOID}};
+		OIDOID, TEXTOID, JSONBOID, JSONBOID, INT8OID, TEXTOID, BOOLOID, TEXTOID,
+		NUMERICOID}};
 	QueryCall	q;
 	int64		task_id = 0;
 
@@ -112,6 +114,7 @@ task_store_insert(const NewTask *task)
 	query_arg_text(&q, task->stage);
 	query_arg_bool(&q, task->takes_output);
 	query_arg_text(&q, task->concurrency_key);
+	query_arg_optional(&q, task->min_trust, task->min_trust == 0);
 	if (query_run(&q) > 0)
 		task_id = query_int64(&q, 0, 1);
 	query_end(&q);
@@ -308,6 +311,25 @@ task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count)
 	return rows;
 }
 
+/* Locks the first AINS_SWEEP_BATCH PENDING tasks of a lane, skipping locked ones. */
+TaskRow *
+task_store_lock_ready(int32 lane_id, int *count)
+{
+	static SavedQuery lock = {
+		LOCK_THOSE("SELECT task_id FROM ains.task WHERE lane_id = $1 AND status = 'PENDING'"
+				   " ORDER BY rank, task_id LIMIT 1000", "FOR UPDATE SKIP LOCKED"),
+	1, {INT4OID}};
+	QueryCall	q;
+	TaskRow    *rows;
+
+	query_begin(&q, &lock);
+	query_arg_int32(&q, lane_id);
+	query_run(&q);
+	rows = read_rows(&q, count);
+	query_end(&q);
+	return rows;
+}
+
 /* How many tasks an agent holds, and the XOR of their hashes (roster.h). */
 int
 task_store_count_of_agent(const char *agent_id, uint64 *held_hash)
@@ -429,6 +451,22 @@ task_store_give_output(int64 task_id, Datum output)
 	query_begin(&q, &give);
 	query_arg_int64(&q, task_id);
 	query_arg_optional(&q, output, output == 0);
+	query_run(&q);
+	query_end(&q);
+}
+
+/* Another lane. */
+void
+task_store_set_lane(int64 task_id, int32 lane_id)
+{
+	static SavedQuery set = {
+		"UPDATE ains.task SET lane_id = $2 WHERE task_id = $1",
+	2, {INT8OID, INT4OID}};
+	QueryCall	q;
+
+	query_begin(&q, &set);
+	query_arg_int64(&q, task_id);
+	query_arg_int32(&q, lane_id);
 	query_run(&q);
 	query_end(&q);
 }

@@ -40,6 +40,7 @@ typedef struct TaskRow
 	int64		run_id;			/* 0: none */
 	bool		takes_output;	/* of the task it waits for */
 	char	   *stage;			/* NULL: none */
+	Datum		min_trust;		/* numeric; 0: none */
 	char	   *agent_id;
 	char	   *capability;
 	char	   *concurrency_key;	/* NULL: none */
@@ -67,6 +68,8 @@ typedef struct NewTask
 	int64		run_id;			/* 0: none */
 	const char *stage;
 	bool		takes_output;	/* of the one task it depends on */
+	Datum		min_trust;		/* numeric, a step of 0.05; 0: NULL */
+	const char *agent_id;		/* it is assigned to; NULL: none */
 	int64	   *depends_on;		/* ascending, each once */
 	int			depends_on_count;
 } NewTask;
@@ -82,6 +85,7 @@ extern bool task_store_find(int64 task_id, TaskRow *row);
 extern bool task_store_lock(int64 task_id, TaskRow *row);
 extern bool task_store_await(int64 task_id, TaskRow *row);
 extern bool task_store_lock_free(int64 task_id, TaskRow *row);
+extern TaskRow *task_store_lock_ready(int32 lane_id, int *count);
 extern TaskRow *task_store_lock_of_agent(const char *agent_id, bool skip_locked, int *count);
 extern int	task_store_count_of_agent(const char *agent_id, uint64 *held_hash);
 extern int64 *task_store_cancel_requested_of(const char *agent_id, int *count);
@@ -93,6 +97,7 @@ extern void task_store_wait_again(int64 task_id, TaskStatus status, int32 attemp
 extern void task_store_set_unmet(int64 task_id, int32 unmet, TaskStatus status,
 								 TimestampTz run_at, TimestampTz wake_at);
 extern void task_store_give_output(int64 task_id, Datum output);
+extern void task_store_set_lane(int64 task_id, int32 lane_id);
 extern void task_store_set_rank(int64 task_id, int32 priority, int64 rank);
 extern void task_store_request_cancel(int64 task_id, const char *reason, TimestampTz now);
 extern int64 task_store_rerank(const char *capability, int64 change);

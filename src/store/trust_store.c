@@ -37,8 +37,11 @@ read_event(QueryCall *q, uint64 row, TrustEvent *event)
 	event->lease_token = query_int64(q, row, 7);
 }
 
-/* Adds to an agent's row; false: somebody has it locked, or it is gone. */
-bool
+/*
+ * Adds to an agent's row; the score it has then, in ten-thousandths, or -1:
+ * somebody has it locked, or it is gone.
+ */
+int32
 trust_store_write(const char *agent_id, const TrustDelta *delta)
 {
 	static SavedQuery write = {
@@ -53,11 +56,12 @@ trust_store_write(const char *agent_id, const TrustDelta *delta)
 		"  trust_until_token = CASE WHEN trust_until > $11"
 		"   OR (trust_until = $11 AND trust_until_token > $12) THEN trust_until_token ELSE $12 END"
 		" WHERE agent_id = (SELECT agent_id FROM ains.agent WHERE agent_id = $1"
-		"  FOR NO KEY UPDATE SKIP LOCKED)",
+		"  FOR NO KEY UPDATE SKIP LOCKED)"
+		" RETURNING round(trust_score::numeric * 10000)::integer",
 		12, {TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, FLOAT8OID,
 	FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID, INT8OID}};
 	QueryCall	q;
-	bool		written;
+	int32		score = -1;
 
 	query_begin(&q, &write);
 	query_arg_text(&q, agent_id);
@@ -72,9 +76,10 @@ trust_store_write(const char *agent_id, const TrustDelta *delta)
 	query_arg(&q, Float8GetDatum(delta->first));
 	query_arg_time(&q, delta->ended_at);
 	query_arg_int64(&q, delta->lease_token);
-	written = query_run(&q) > 0;
+	if (query_run(&q) > 0)
+		score = query_int32(&q, 0, 1);
 	query_end(&q);
-	return written;
+	return score;
 }
 
 /*

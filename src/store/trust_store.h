@@ -27,7 +27,7 @@ typedef struct TrustEvent
 	Oid			role;			/* by hand */
 } TrustEvent;
 
-extern bool trust_store_write(const char *agent_id, const TrustDelta *delta);
+extern int32 trust_store_write(const char *agent_id, const TrustDelta *delta);
 extern DateADT trust_store_first_shelf(void);
 extern TrustEvent *trust_store_unwritten(DateADT shelf, TimestampTz before, int max,
 										 int *count);

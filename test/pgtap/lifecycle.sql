@@ -257,9 +257,6 @@ SELECT throws_ok(call, '22023', NULL, call) FROM unnest(ARRAY[
 ]) AS call;
 SELECT throws_ok(call, '22P02', NULL, call) FROM unnest(ARRAY[
     $$SELECT ains.enqueue('tap', '{')$$, $$SELECT ains.cancel('x')$$, $$SELECT ains.claim('tap', 'many')$$]) AS call;
-SELECT throws_ok(call, '0A000', NULL, call) FROM unnest(ARRAY[
-    $$SELECT ains.enqueue('tap', min_trust => 0.5)$$, $$SELECT ains.enqueue('tap', agent_id => 'tap')$$,
-    $$SELECT ains.configure_capability('tap', min_trust => 0.5)$$]) AS call;
 SELECT throws_ok(call, '42704', NULL, call) FROM unnest(ARRAY[$$SELECT ains.enqueue('tap', run_id => 1)$$, $$SELECT ains.run_progress(1)$$]) AS call;
 SELECT throws_ok(call, '25001', NULL, call) FROM unnest(ARRAY[
     $$CALL ains.wait_for_task('tap')$$, $$CALL ains.wait_for_result(1)$$]) AS call;

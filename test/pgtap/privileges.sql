@@ -52,6 +52,8 @@ INSERT INTO may VALUES
     ('retry',                     'SELECT ains.retry({dead})',                                         'y', 'y', '-', 'y', '-', 'y'),
     ('redrive',                   'SELECT ains.redrive()',                                             'y', 'y', '-', 'y', '-', 'y'),
     ('set_priority',              'SELECT ains.set_priority({waiting}, 3)',                            'y', 'y', '-', 'y', '-', 'y'),
+    ('assign',                    'SELECT ains.assign({waiting})',                                     'y', '-', '-', 'y', '-', 'y'),
+    ('preview_route',             $$SELECT ains.preview_route('tap work')$$,                           'y', 'y', 'y', 'y', '-', 'y'),
     ('get_task',                  'SELECT ains.get_task({held})',                                      'y', 'y', '-', 'y', '-', 'y'),
     ('register_agent',            $$SELECT ains.register_agent('tap new')$$,                           '-', 'y', '-', 'y', '-', 'y'),
     ('heartbeat',                 $$SELECT ains.heartbeat('tap crew')$$,                               '-', 'y', '-', 'y', '-', 'y'),

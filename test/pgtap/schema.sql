@@ -133,6 +133,7 @@ INSERT INTO fn VALUES
 ('retry', 'task_id bigint', 'bigint'),
 ('redrive', 'capability text DEFAULT NULL::text, older_than interval DEFAULT NULL::interval, max integer DEFAULT 1000', 'bigint'),
 ('set_priority', 'task_id bigint, priority integer', 'void'),
+('assign', 'task_id bigint, strategy text DEFAULT ''round_robin''::text', 'text'),
 ('wait_for_result', 'task_id bigint, timeout interval DEFAULT ''00:00:30''::interval, INOUT status ains.task_status DEFAULT NULL::ains.task_status, INOUT result jsonb DEFAULT NULL::jsonb', 'procedure'),
 ('claim', 'agent_id text, max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, capabilities text[] DEFAULT NULL::text[], incarnation bigint DEFAULT NULL::bigint', 'SETOF (task_id bigint, lease_token bigint, capability text, payload jsonb, priority integer, attempt integer, max_attempts integer, lease_expires_at timestamp with time zone, run_id bigint, checkpoint jsonb, deadline timestamp with time zone, metadata jsonb)'),
 ('wait_for_task', 'agent_id text, timeout interval DEFAULT ''00:00:30''::interval, INOUT ready boolean DEFAULT NULL::boolean, capabilities text[] DEFAULT NULL::text[]', 'procedure'),
@@ -165,6 +166,7 @@ INSERT INTO fn VALUES
 ('enqueue_from_template', 'name text, overrides jsonb DEFAULT ''{}''::jsonb', 'bigint');
 INSERT INTO fn VALUES
 ('get_task', 'task_id bigint', 'ains.task_info', 's'),
+('preview_route', 'capability text, strategy text DEFAULT ''round_robin''::text, min_trust numeric DEFAULT NULL::numeric', 'SETOF (agent_id text, trust_score real, load integer, avg_duration interval, chance double precision)', 's'),
 ('search_agents', 'capability text DEFAULT NULL::text, tags text[] DEFAULT NULL::text[], min_trust numeric DEFAULT 0, sort_by text DEFAULT ''trust_score''::text, max_rows integer DEFAULT 10, skip integer DEFAULT 0', 'SETOF (agent_id text, display_name text, agent_status ains.agent_status, trust_score real, capability text, price numeric, currency text, latency_p99_ms integer, tags text[])', 's'),
 ('trust_history', 'agent_id text', 'SETOF (happened_at timestamp with time zone, event text, task_id bigint, delta real, trust_score real, reason text, adjusted_by regrole)', 's'),
 ('leaderboard', 'min_tasks integer DEFAULT 1', 'SETOF (agent_id text, display_name text, trust_score real, trust_level text, tasks_completed bigint, tasks_failed bigint, tasks_lost bigint, success_rate double precision, avg_duration interval)', 's'),

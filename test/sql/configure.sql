@@ -58,8 +58,7 @@ SELECT concurrency_limit, rate_limit, rate_period
   FROM ains.configure_capability('new', concurrency_limit => 3, rate_limit => 2, rate_period => '1 min');
 SELECT concurrency_limit, rate_limit, rate_period
   FROM ains.configure_capability('new', concurrency_limit => 0, rate_limit => 0, rate_period => '0');
--- what comes with a later version
-CALL t.refused($$SELECT ains.configure_capability('new', min_trust => 0.5)$$);
+CALL t.refused($$SELECT ains.configure_capability('new', min_trust => 1.5)$$);
 -- who may
 SET ROLE regress_producer;
 CALL t.refused($$SELECT ains.configure_capability('new')$$);

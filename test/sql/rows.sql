@@ -22,7 +22,7 @@ DECLARE
     c     record;
     batch record;
 BEGIN
-    id := ains.enqueue('x', '{"n": 1}', 7, max_attempts => 3, timeout => '10 min', metadata => '{"m": 1}');
+    id := ains.enqueue('x', '{"n": 1}', 7, max_attempts => 3, timeout => '10 min', min_trust => 0.2, metadata => '{"m": 1}');
     RETURN QUERY SELECT 'enqueued', jsonb_strip_nulls(to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by}'::text[])::text FROM ains.task t;
     SELECT * INTO c FROM ains.claim('a');
     RETURN QUERY SELECT 'claimed', jsonb_strip_nulls(to_jsonb(t) - '{task_id,run_at,created_at,rank,lane_id,enqueued_by,incarnation,lease_token,claimed_at,lease_expires_at,deadline,wake_at}'::text[])::text FROM ains.task t;

@@ -136,4 +136,20 @@ is($s->query("SELECT agent_id FROM ains.task WHERE capability = 'short' AND stat
 	'waits', 'the other agent waits');
 $waiter->hang_up;
 
+# ----------------------------------------------------------------------
+note 'an agent that holds as many tasks as it may';
+
+$s->query("SELECT ains.register_agent('full', capabilities => '{narrow}', max_active_tasks => 1)");
+$s->query("SELECT ains.register_agent('free', capabilities => '{narrow}')");
+$s->query("SELECT ains.enqueue('narrow') FROM generate_series(1, 2)");
+my $held = $s->query("SELECT task_id || ', ' || lease_token FROM ains.claim('full')");
+my $full = sleeper('full');
+sleep_on('there is a task, but no room for it', $full);
+is($s->query("SELECT count(*) FROM ains.claim('free')"), '1', 'another agent takes it');
+$s->query("SELECT ains.enqueue('narrow')");
+sleep_on('nor for the next', $full);
+$s->query("SELECT ains.complete($held)");
+woken($full, 'there is room');
+is($s->query("SELECT count(*) FROM ains.claim('full')"), '1', 'and it claims');
+
 done_testing();

@@ -176,6 +176,7 @@ sub calls_that_read
 		leaderboard => 'SELECT count(*) FROM ains.leaderboard()',
 		metric_samples => 'SELECT count(*) > 0 FROM ains.metric_samples()',
 		metrics => "SELECT ains.metrics() <> ''",
+		preview_route => "SELECT count(*) FROM ains.preview_route('work')",
 		queue_stats => "SELECT pending FROM ains.queue_stats() WHERE capability = 'work'",
 		run_progress => 'SELECT count(*) FROM ains.run_progress(1)',
 		search_agents => 'SELECT count(*) FROM ains.search_agents()',
@@ -189,6 +190,7 @@ sub calls_that_write
 	return (
 		add_webhook => "SELECT ains.add_webhook('https://example.com', '{*}', 'x')",
 		adjust_trust => "SELECT ains.adjust_trust('a', 0, 'x')",
+		assign => "SELECT ains.assign($waiting)",
 		attach_agent => "SELECT ains.attach_agent('a')",
 		cancel => "SELECT ains.cancel($waiting)",
 		cancel_run => 'SELECT ains.cancel_run(1)',
