@@ -557,7 +557,9 @@ move_sort(int by)
 
 	while (columns[count].title != NULL)
 		count++;
-	*sort = (*sort + by + count) % count;
+	do
+		*sort = (*sort + by + count) % count;
+	while (columns[*sort].from > COLS);	/* not on this screen; the first one always is */
 	/* numbers are more interesting from above */
 	screen.panels[screen.focus].descending = columns[*sort].right || columns[*sort].trend;
 }
