@@ -23,7 +23,7 @@ static const char page_js[] =
 #include "page_js.inc"
 ;
 
-#define PLOT_WIDTH		720		/* units of the picture, one for each slot */
+#define PLOT_WIDTH		720		/* units of the picture */
 #define PLOT_HEIGHT		100
 
 static void __attribute__((format(printf, 2, 3)))
@@ -97,17 +97,29 @@ most_of(const struct series *s, value_of value, double most)
 	return most;
 }
 
-/* A line over the hour, interrupted where nothing is known. */
+/* How many slots the plots show: as long as something is known, from 5 minutes to the hour. */
+static int
+span_of(const struct series *s)
+{
+	int			span = SLOTS / 12;
+
+	for (int i = 0; i < SLOTS; i++)
+		while (i >= span && !isnan(completed(s, i)))
+			span = span < SLOTS / 4 ? SLOTS / 4 : span * 2;
+	return span;
+}
+
+/* A line over that time, interrupted where nothing is known. */
 static void
-put_line(struct buf *out, const struct series *s, value_of value, double most, const char *class)
+put_line(struct buf *out, const struct series *s, int span, value_of value, double most, const char *class)
 {
 	bool		pen_down = false;
 
 	put(out, "<path class=\"%s\" d=\"", class);
-	for (int i = SLOTS - 1; i >= 0; i--)
+	for (int i = span - 1; i >= 0; i--)
 	{
 		double		y = value(s, i);
-		int			x = PLOT_WIDTH - 1 - i;
+		int			x = PLOT_WIDTH - 1 - i * (PLOT_WIDTH / span);
 
 		if (isnan(y))
 		{
@@ -133,14 +145,15 @@ static void
 put_frame(struct buf *out, const char *title, const char *most)
 {
 	put(out, "<figure><figcaption><span>%s</span><span class=\"most\">%s</span></figcaption>", title, most);
-	put_svg(out, "the last hour");
+	put_svg(out, "over time");
 	put(out, "<line x1=\"0\" y1=\"%d\" x2=\"%d\" y2=\"%d\"/>", PLOT_HEIGHT, PLOT_WIDTH, PLOT_HEIGHT);
 }
 
 static void
-put_plot_end(struct buf *out)
+put_plot_end(struct buf *out, int span)
 {
-	buf_puts(out, "</svg><div class=\"span\"><span>60 min ago</span><span>now</span></div></figure>\n");
+	put(out, "</svg><div class=\"span\"><span>%d min ago</span><span>now</span></div></figure>\n",
+		span * SLOT_MS / 60000);
 }
 
 static void
@@ -148,6 +161,7 @@ put_plots(struct buf *out, const struct series *s)
 {
 	char		number[32];
 	char		most_text[64];
+	int			span = span_of(s);
 	double		most = most_of(s, enqueued, most_of(s, completed, most_of(s, failed, 0)));
 
 	buf_puts(out, "<div class=\"plots\">\n");
@@ -155,24 +169,24 @@ put_plots(struct buf *out, const struct series *s)
 	snprintf(most_text, sizeof(most_text), "up to %s/s", number);
 	put_frame(out, "<span class=\"key\">completed</span>, <span class=\"key in\">enqueued</span>, "
 			  "<span class=\"key failed\">failed</span>", most_text);
-	put_line(out, s, enqueued, most, "in");
-	put_line(out, s, failed, most, "failed");
-	put_line(out, s, completed, most, "completed");
-	put_plot_end(out);
+	put_line(out, s, span, enqueued, most, "in");
+	put_line(out, s, span, failed, most, "failed");
+	put_line(out, s, span, completed, most, "completed");
+	put_plot_end(out, span);
 
 	most = most_of(s, series_wait, 0);
 	format_seconds(number, sizeof(number), most);
 	snprintf(most_text, sizeof(most_text), "up to %s", number);
 	put_frame(out, "wait from due to claim, mean", most_text);
-	put_line(out, s, series_wait, most, "wait");
-	put_plot_end(out);
+	put_line(out, s, span, series_wait, most, "wait");
+	put_plot_end(out, span);
 
 	most = most_of(s, series_oldest, 0);
 	format_seconds(number, sizeof(number), most);
 	snprintf(most_text, sizeof(most_text), "up to %s", number);
 	put_frame(out, "age of the oldest ready task", most_text);
-	put_line(out, s, series_oldest, most, "oldest");
-	put_plot_end(out);
+	put_line(out, s, span, series_oldest, most, "oldest");
+	put_plot_end(out, span);
 	buf_puts(out, "</div>\n");
 }
 
@@ -219,7 +233,7 @@ put_facts(struct buf *out, const struct data *d)
 }
 
 static void
-put_cell(struct buf *out, const struct column *column, const struct row *row, int i)
+put_cell(struct buf *out, const struct data *d, const struct column *column, const struct row *row, int i)
 {
 	const struct cell *c = &row->cells[i];
 
@@ -230,8 +244,8 @@ put_cell(struct buf *out, const struct column *column, const struct row *row, in
 	buf_puts(out, ">");
 	if (column->trend)
 	{
-		put_svg(out, "completed in the last hour");
-		put_line(out, row->series, completed, most_of(row->series, completed, 0), "completed");
+		put_svg(out, "completed over time");
+		put_line(out, row->series, span_of(d->total), completed, most_of(row->series, completed, 0), "completed");
 		buf_puts(out, "</svg>");
 	}
 	else
@@ -261,7 +275,7 @@ put_table(struct buf *out, const struct data *d, enum panel panel)
 	{
 		put(out, "<tr class=\"%s\">", tone_class(t->rows[i].tone));
 		for (int j = 0; columns[j].title != NULL; j++)
-			put_cell(out, &columns[j], &t->rows[i], j);
+			put_cell(out, d, &columns[j], &t->rows[i], j);
 		buf_puts(out, "</tr>\n");
 	}
 	buf_puts(out, "</tbody></table></div>\n");

@@ -1,7 +1,7 @@
 # The page of ains-top, looked at with Chromium: what happens appears, names are
 # text whatever they contain, and the console stays silent.
 #
-# AINS_SCREENSHOT=FILE writes the picture for docs/.
+# AINS_SCREENSHOT=FILE makes the picture for docs/ instead, of a few minutes' work.
 
 use strict;
 use warnings;
@@ -22,6 +22,14 @@ my $dsn = $node->connstr('postgres');
 my $s = AinsTest::Session->new($node);
 my $dir = PostgreSQL::Test::Utils::tempdir();
 
+if (my $picture = $ENV{AINS_SCREENSHOT})
+{
+	portrait($picture);
+	pass("made $picture");
+	done_testing();
+	exit;
+}
+
 $s->query(q{SELECT ains.register_agent('worker-1', capabilities => '{mail.send,image.scale}', heartbeat_timeout => '1 year')});
 $s->query(q{SELECT ains.register_agent('worker-2', capabilities => '{mail.send}', heartbeat_timeout => '1 min')});
 $s->query(q{SELECT ains.register_agent('<script>document.title = "bad"</script>', capabilities => '{x}', heartbeat_timeout => '1 year')});
@@ -30,6 +38,48 @@ $s->query(q{SELECT ains.enqueue('<b>&amp;</b>')});
 $s->query(q{SELECT count(*) FROM (SELECT ains.enqueue_batch('image.scale', (SELECT jsonb_agg(i) FROM generate_series(1, 40) i))) e});
 $s->query(q{SELECT ains.enqueue('mail.send')});
 $s->query(q{SELECT ains.fail(task_id, lease_token, 'smtp: <no such user>', retryable => false) FROM ains.claim('worker-2', capabilities => '{mail.send}')});
+
+# Three agents that work for a while, one of which dies.
+sub portrait
+{
+	my ($picture) = @_;
+	my $said = '';
+	my $server = IPC::Run::start [ $bin, '-n', '1', '--serve', '127.0.0.1:0', $dsn ], '2>', \$said;
+	my @agents = ([ 'mailer-1', 'mail.send' ], [ 'scaler-1', 'image.scale' ], [ 'scaler-2', 'image.scale' ]);
+
+	srand(1);
+	$s->query("SELECT ains.register_agent('$_->[0]', capabilities => '{$_->[1]}', heartbeat_timeout => '20 s')") for @agents;
+	my $start = now();
+	poll(
+		sub {
+			my $at = now() - $start;
+			my $n = int(rand(4 + 3 * sin($at / 20)));
+			$s->query("SELECT ains.enqueue('$_') FROM generate_series(1, " . int(rand($n + 1)) . ')') for 'mail.send', 'image.scale';
+			$s->query(q{SELECT ains.enqueue('report.weekly', run_at => now() + '1 h')}) if rand() < 0.002;
+			for my $agent (@agents)
+			{
+				next if $agent->[0] eq 'scaler-2' && $at > 150;
+				$s->query("SELECT ains.heartbeat('$agent->[0]', activity => 'working on $agent->[1]')");
+				my ($task, $token) = split /\|/, $s->query("SELECT task_id, lease_token FROM ains.claim('$agent->[0]')") or next;
+				$s->query(rand() < 0.004
+					? "SELECT ains.fail($task, $token, 'the other side does not answer', retryable => false)"
+					: "SELECT ains.complete($task, $token)");
+			}
+			select undef, undef, undef, 0.1;
+			return $at > 200;
+		},
+		300);
+	$s->query("SELECT ains.claim('mailer-1')");
+	$server->pump_nb;
+	my ($address) = $said =~ /(http:\S+)/;
+	my $chromium = Helper->new('browser.py');
+	$chromium->ask({ width => 1000, height => 800, open => $address });
+	$chromium->ask({ shot => $picture });
+	$chromium->close;
+	$server->signal('TERM');
+	$server->finish;
+	return;
+}
 
 # ----------------------------------------------------------------------
 # In a file
@@ -133,8 +183,6 @@ my $up = script($ready);
 script(q{document.querySelector('#capabilities th:nth-child(3) button').click()});
 is(script($ready), join(' ', reverse split / /, $up), 'a title sorts, up and down');
 is($up, join(' ', sort { $a <=> $b } split / /, $up), 'by number');
-
-$browser->ask({ shot => $ENV{AINS_SCREENSHOT} }) if $ENV{AINS_SCREENSHOT};
 
 $browser->ask({ width => 360, dark => JSON::PP::true, open => $url });
 is(script('document.documentElement.scrollWidth'), 360, 'it fits a telephone');
