@@ -221,6 +221,8 @@ loop(void)
 		}
 		if (fds[0].revents)
 			signals_clear();
+		if (fds[2].revents & (POLLHUP | POLLERR | POLLNVAL))
+			break;				/* the terminal is gone */
 		ready = fds[1].revents != 0;
 		if (view->input != NULL && (fds[2].revents || limit >= 0))
 			view->input(&top);
