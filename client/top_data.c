@@ -18,6 +18,7 @@
 #define PATIENCE_MS		15000
 /* The view of dead letters reads all of history: that may take so much of the time, 1/N. */
 #define DEAD_SHARE		20
+#define QUERY_CANCELED	"57014"	/* also by statement_timeout */
 
 /*
  * $1 is a role or NULL, $2 whether changes are allowed.  Without a role we are
@@ -330,7 +331,10 @@ take_refresh(struct data *d, const PGresult *res)
 	drop_unseen_series(d);
 	series_update(d->total, d->asked, counters, d->totals.oldest);
 	if (d->asked_dead)
+	{
+		d->dead_known = true;
 		d->dead_counter = d->dead_counter_asked;
+	}
 	else
 		age_dead_letters(d);
 	d->dead_aged = d->asked;
@@ -414,6 +418,15 @@ data_step(struct data *d, int64_t now, bool ready)
 
 		if (d->asked_dead)
 			d->dead_from = end + (end - d->asked) * DEAD_SHARE;
+		if (d->asked_dead && strcmp(result_sqlstate(res), QUERY_CANCELED) == 0)
+		{
+			/* History is too long to be looked through: the rest is asked for alone. */
+			d->dead_known = false;
+			table_clear(&d->tables[DEAD_LETTERS]);
+			d->next = 0;
+			PQclear(res);
+			return false;
+		}
 		if (PQresultStatus(res) == PGRES_TUPLES_OK)
 		{
 			conn_proven(&d->conn);
@@ -428,6 +441,14 @@ data_step(struct data *d, int64_t now, bool ready)
 	if (!d->conn.busy && now >= d->next)
 		ask(d, now);
 	return false;
+}
+
+const char *
+data_why_empty(const struct data *d, enum panel panel)
+{
+	if (panel == DEAD_LETTERS && !d->dead_known)
+		return "not known: there is too much history to look through";
+	return "none";
 }
 
 int64_t

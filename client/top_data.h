@@ -32,6 +32,7 @@ struct data
 	int64_t		asked;			/* when the one under way began */
 	bool		fresh;			/* the first refresh of a connection is still to come */
 	bool		asked_dead;		/* it looks for dead letters too */
+	bool		dead_known;		/* the last look came to its end */
 	int64_t		dead_from;		/* not earlier than then, for it may cost */
 	double		dead_counter;	/* what failed and was put back, before the last look began */
 	double		dead_counter_asked; /* the same for the look under way */
@@ -63,6 +64,9 @@ extern void data_free(struct data *d);
  * to begin a connection.
  */
 extern bool data_step(struct data *d, int64_t now, bool ready);
+
+/* What to say of a panel without rows. */
+extern const char *data_why_empty(const struct data *d, enum panel panel);
 
 /* When data_step() must be called at the latest. */
 extern int64_t data_timer(const struct data *d);

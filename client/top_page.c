@@ -263,7 +263,7 @@ put_table(struct buf *out, const struct data *d, enum panel panel)
 	put(out, "<h2>%s</h2>\n", panel_title(panel));
 	if (t->count == 0)
 	{
-		buf_puts(out, "<p class=\"none\">none</p>\n");
+		put(out, "<p class=\"none\">%s</p>\n", data_why_empty(d, panel));
 		return;
 	}
 	put(out, "<div class=\"scroll\"><table id=\"%s\"><thead><tr>", ids[panel]);

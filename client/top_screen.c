@@ -231,7 +231,7 @@ draw_panel(struct top *top, enum panel panel, int y, int lines)
 	if (count == 0 && lines > 0)
 	{
 		attrset(A_DIM);
-		put_text(y + 1, 0, COLS, t->count > 0 ? "none that match" : "none", false);
+		put_text(y + 1, 0, COLS, t->count > 0 ? "none that match" : data_why_empty(&top->data, panel), false);
 		attrset(A_NORMAL);
 	}
 	free(list);

@@ -25,8 +25,9 @@ text_width(const char *text)
 }
 
 static void
-print_table(const struct table *t, enum panel panel)
+print_table(const struct data *d, enum panel panel)
 {
+	const struct table *t = &d->tables[panel];
 	const struct column *columns = panel_columns(panel);
 	int			widths[MAX_COLUMNS] = {0};
 
@@ -38,6 +39,11 @@ print_table(const struct table *t, enum panel panel)
 			if (width > widths[j])
 				widths[j] = width;
 		}
+	if (t->count == 0)
+	{
+		printf("\n%s: %s\n", panel_title(panel), data_why_empty(d, panel));
+		return;
+	}
 	printf("\n%s: %d\n", panel_title(panel), t->count);
 	for (int i = -1; i < t->count; i++)
 	{
@@ -70,7 +76,7 @@ show_text(struct top *top)
 	for (int i = 0; i < PANELS; i++)
 	{
 		table_sort(&d->tables[i], 0, i == DEAD_LETTERS);
-		print_table(&d->tables[i], (enum panel) i);
+		print_table(d, (enum panel) i);
 	}
 	if (fflush(stdout) != 0)
 	{

@@ -214,4 +214,13 @@ shows(qr/^none$/, 'it is no dead letter any more');
 types('q');
 ends('q');
 
+# ----------------------------------------------------------------------
+# Looking for dead letters takes too long
+# ----------------------------------------------------------------------
+$s->query(q{CREATE FUNCTION public.too_long() RETURNS boolean LANGUAGE plpgsql STABLE AS
+	$$BEGIN RAISE SQLSTATE '57014'; END$$});
+$s->query(q{CREATE OR REPLACE VIEW ains.dead_letters WITH (security_barrier) AS SELECT * FROM ains.tasks WHERE public.too_long()});
+$text = says('too much history', [ '--once', $dsn ], 0, qr/^Dead letters: not known: there is too much history/m, qr/^$/);
+like($text, qr/^mail +\d/m, 'the rest is shown');
+
 done_testing();

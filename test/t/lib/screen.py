@@ -27,6 +27,7 @@ if child == 0:
     for fd in range(3):
         os.dup2(slave, fd)
     os.close(master)
+    # pyte does not know how others repeat a character
     os.environ['TERM'] = 'linux'
     os.execv(sys.argv[3], sys.argv[3:])
 
