@@ -100,6 +100,8 @@ like($error, qr/cannot write/, 'a file that cannot be written: why');
 # ----------------------------------------------------------------------
 my $log = '';
 my $server = IPC::Run::start [ $bin, '-n', '0.2', '--serve', '127.0.0.1:0', $dsn ], '2>', \$log;
+# whatever becomes of us
+END { local $?; $server->kill_kill if $server && $server->pumpable }
 ok(poll(sub { $server->pump_nb; $log =~ /serving/ }), '--serve says where') or diag($log);
 my ($url, $port) = $log =~ m{(http://127\.0\.0\.1:(\d+)/)};
 
