@@ -124,7 +124,7 @@ start_connecting(struct conn *c, int64_t now)
 	const char *const keys[] = {"keepalives_idle", "keepalives_interval", "keepalives_count",
 		"tcp_user_timeout", "dbname", "fallback_application_name", "client_encoding", NULL};
 	const char *const values[] = {"30", "10", "3",
-		"60000", c->dsn, "ains-agent", "UTF8", NULL};
+		"60000", c->dsn, program_name, "UTF8", NULL};
 
 	c->refused = false;
 	c->deadline = now + CONNECT_TIMEOUT_MS;

@@ -10,7 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
+const char *program_name = "ains-agent";
+
 static enum log_level shown = LV_INFO;
+static bool (*sink) (enum log_level level, const char *text);
+
+void
+log_set_sink(bool (*function) (enum log_level level, const char *text))
+{
+	sink = function;
+}
 
 void
 log_set_level(enum log_level level)
@@ -44,8 +53,8 @@ log_line(enum log_level level, const char *task_id, const char *fmt, ...)
 	localtime_r(&ts.tv_sec, &tm);
 	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
 	strftime(zone, sizeof(zone), "%z", &tm);
-	n = snprintf(line, sizeof(line), "%s.%03ld%s ains-agent[%ld] %s%s%s%s",
-				 stamp, ts.tv_nsec / 1000000, zone, (long) getpid(), prefix[level],
+	n = snprintf(line, sizeof(line), "%s.%03ld%s %s[%ld] %s%s%s%s",
+				 stamp, ts.tv_nsec / 1000000, zone, program_name, (long) getpid(), prefix[level],
 				 task_id ? "task " : "", task_id ? task_id : "", task_id ? ": " : "");
 	start = (size_t) n;
 
@@ -59,6 +68,8 @@ log_line(enum log_level level, const char *task_id, const char *fmt, ...)
 	for (char *p = line + start; p < line + start + n; p++)
 		if (*p == '\n' || *p == '\r')
 			*p = ' ';
+	if (sink != NULL && !sink(level, line + start))
+		return;
 	line[start + (size_t) n] = '\n';
 
 	/* One write per line, so that lines of several agents do not mix. */

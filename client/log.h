@@ -4,6 +4,7 @@
 #ifndef AINS_CLIENT_LOG_H
 #define AINS_CLIENT_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level
@@ -13,6 +14,15 @@ enum log_level
 	LV_INFO,					/* hidden by --quiet */
 	LV_DEBUG,					/* shown by --verbose */
 };
+
+/* The name in log lines, and the connections' application_name; set by main(). */
+extern const char *program_name;
+
+/*
+ * Gives the text of each line that would be shown to a function from now on;
+ * the line is written as well when that returns true.
+ */
+extern void log_set_sink(bool (*sink) (enum log_level level, const char *text));
 
 /* Shows lines up to this level from now on. */
 extern void log_set_level(enum log_level level);

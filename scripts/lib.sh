@@ -149,7 +149,9 @@ build_packages()
 	say "gcc=the compiler"
 	say "libc6-dev=the C library's headers"
 	say "make=runs the build"
-	say "libpq-dev=ains-agent is a libpq client"
+	say "libpq-dev=ains-agent and ains-top are libpq clients"
+	say "libncurses-dev=ains-top draws on the terminal"
+	say "libmicrohttpd-dev=ains-top serves its page by HTTP"
 	[[ $PG_PACKAGED == no ]] ||
 		say "postgresql-server-dev-$PG_MAJOR=the server's headers and PGXS"
 }
@@ -266,7 +268,7 @@ build_ains()
 	# sources that are gone must not be compiled again when DIR is reused
 	find "$dir" -name '*.[ch]' -delete
 	tar -C "$AINS_SRC" -cf - --exclude=./.git --exclude='*.o' --exclude='*.bc' --exclude='*.d' \
-		--exclude='*.so' --exclude='./ains--*.sql' --exclude=./client/ains-agent . |
+		--exclude='*.so' --exclude='./ains--*.sql' --exclude=./client/ains-agent --exclude=./client/ains-top --exclude='*.inc' . |
 		tar -C "$dir" -xf - --no-same-owner
 	# Bitcode would double the build time, and only inlining into JIT uses it.
 	make -C "$dir" -j"$(nproc)" --no-print-directory \

@@ -68,6 +68,10 @@ GRANT EXECUTE ON ROUTINE ains.queue_stats, ains.agent_stats
 GRANT EXECUTE ON ROUTINE ains.metrics, ains.metric_samples, ains.health, ains.check_health
     TO ains_monitor;
 
+-- They tell the names of everybody's capabilities, as queue_stats does.
+GRANT EXECUTE ON FUNCTION ains_internal.counters() TO ains_monitor;
+GRANT SELECT ON ains.counters TO ains_monitor;
+
 GRANT EXECUTE ON ROUTINE
     ains.configure_capability, ains.pause, ains.resume, ains.sweep,
     ains.release_dead_agent_leases, ains.rescan, ains.prune_agents, ains.run_schedules,

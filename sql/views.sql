@@ -91,6 +91,10 @@ CREATE VIEW ains.dead_agents WITH (security_barrier) AS
 SELECT * FROM ains.agents WHERE agent_status = 'DEAD';
 COMMENT ON VIEW ains.dead_agents IS 'agents that stopped beating';
 
+CREATE VIEW ains.counters WITH (security_barrier) AS
+SELECT capability, counter, bound, value FROM ains_internal.counters();
+COMMENT ON VIEW ains.counters IS 'what was counted for each capability since the server was started: events, live tasks by status, histograms';
+
 -- Runs that nobody has handled yet, since pg_cron or the schedule stands still,
 -- are counted as missed all the same.
 CREATE VIEW ains.schedules WITH (security_barrier) AS
@@ -162,6 +166,10 @@ COMMENT ON COLUMN ains.tasks.stage IS 'its stage in that run';
 COMMENT ON COLUMN ains.schedules.next_run IS 'when it is due next; NULL: it is paused';
 COMMENT ON COLUMN ains.schedules.missed_runs IS 'runs that were a minute late or later, or still are';
 COMMENT ON COLUMN ains.schedules.last_run IS 'the last time that became a task, last_task_id';
+
+COMMENT ON COLUMN ains.counters.capability IS 'NULL: all that had no room in shared memory';
+COMMENT ON COLUMN ains.counters.bound IS 'of a histogram''s bucket: seconds, at most';
+COMMENT ON COLUMN ains.counters.value IS 'NULL: not known';
 
 COMMENT ON COLUMN ains.tasks.effective_priority IS 'the priority and what waiting has added to it';
 COMMENT ON COLUMN ains.tasks.min_trust IS 'the trust its agent must have, 0 to 1; NULL: none';

@@ -116,6 +116,7 @@ INSERT INTO may VALUES
     ('view agents',               'SELECT FROM ains.agents',                                           'y', 'y', 'y', 'y', '-', 'y'),
     ('view active_agents',        'SELECT FROM ains.active_agents',                                    'y', 'y', 'y', 'y', '-', 'y'),
     ('view dead_agents',          'SELECT FROM ains.dead_agents',                                      'y', 'y', 'y', 'y', '-', 'y'),
+    ('view counters',             'SELECT FROM ains.counters',                                         '-', '-', 'y', 'y', '-', 'y'),
     ('view schedules',            'SELECT FROM ains.schedules',                                        'y', 'y', 'y', 'y', '-', 'y'),
     ('view templates',            'SELECT FROM ains.templates',                                        'y', 'y', 'y', 'y', '-', 'y'),
     ('view events',               'SELECT FROM ains.events',                                           'y', 'y', 'y', 'y', '-', 'y'),

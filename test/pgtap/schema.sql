@@ -28,7 +28,7 @@ SELECT set_eq(
           'event_progress', 'lane', 'non_retryable_error', 'quota', 'run', 'run_tally',
           'schedule', 'task', 'task_history', 'template', 'trust_event', 'webhook'],
     'the tables');
-SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'dead_agents',
+SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'counters', 'dead_agents',
     'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'webhooks']);
 SELECT is_partitioned('ains', 'task_history', 'history is partitioned');
 SELECT is_partitioned('ains', 'attempt', 'attempts are partitioned');
@@ -253,6 +253,7 @@ SELECT ok(col_description(a.attrelid, a.attnum) IS NOT NULL, format('%s.%s has a
         ('schedule', 'missed_runs'), ('schedule', 'last_error'), ('template', 'owner'),
         ('schedules', 'next_run'), ('schedules', 'missed_runs'), ('schedules', 'last_run'),
         ('non_retryable_error', 'retryable'), ('non_retryable_error', 'builtin'),
+        ('counters', 'capability'), ('counters', 'bound'), ('counters', 'value'),
         ('tasks', 'effective_priority'), ('tasks', 'cancel_requested_at'), ('tasks', 'lease_expires_at'),
         ('agents', 'last_heartbeat'), ('agents', 'active_tasks'), ('agents', 'activity'),
         ('agents', 'trust_score')) AS c (rel, name)

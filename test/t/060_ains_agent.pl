@@ -41,7 +41,7 @@ elsif ($do eq 'fail') { print STDERR "x" x 5000, "no luck\n"; exit 7 }
 elsif ($do eq 'hopeless') { print STDERR "never\n"; exit 65 }
 elsif ($do eq 'snooze') { exit 75 }
 elsif ($do eq 'signal') { kill KILL => $$ }
-elsif ($do eq 'env') { print map { "$_=$ENV{$_}\n" } sort grep { /^AINS_/ && $_ ne 'AINS_AGENT' && $_ ne 'AINS_SRC' } keys %ENV }
+elsif ($do eq 'env') { print map { "$_=$ENV{$_}\n" } sort grep { /^AINS_/ && !/^AINS_(?:AGENT|TOP|SRC)$/ } keys %ENV }
 elsif ($do eq 'leftover') { if (fork == 0) { $SIG{TERM} = 'IGNORE'; note_pid(); sleep 600 } print "left" }
 elsif ($do eq 'hang') { note_pid(); sleep 600 }
 elsif ($do eq 'stubborn') { $SIG{TERM} = 'IGNORE'; note_pid(); sleep 600 while 1 }
