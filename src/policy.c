@@ -218,7 +218,8 @@ policy_trust_join(TrustDelta *delta, const TrustDelta *later)
 	delta->shift += later->shift;
 	delta->first = delta->completed > 0 ? delta->first * later->keep + later->add : later->first;
 	delta->add = delta->add * later->keep + later->add;
-	delta->keep *= later->keep;
+	/* what is smaller than that is nothing; multiplied by it, SQL would see an underflow */
+	delta->keep = delta->keep * later->keep < 1e-100 ? 0 : delta->keep * later->keep;
 	delta->completed += later->completed;
 	delta->failed += later->failed;
 	delta->lost += later->lost;
