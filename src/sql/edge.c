@@ -395,18 +395,6 @@ edge_jsonb_array(Datum *elements, int count)
 	return PointerGetDatum(construct_array(elements, count, JSONBOID, -1, false, TYPALIGN_INT));
 }
 
-void
-edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what)
-{
-	if (!PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s is not supported yet", what),
-				 errdetail("This version of ains, %s, keeps the argument for a later one.",
-						   AINS_VERSION),
-				 errhint("Leave it out.")));
-}
-
 /*
  * The row type that a function with OUT parameters returns, ready for
  * heap_form_tuple. In FROM the caller has it already; to look it up again is two

@@ -41,7 +41,6 @@ extern Datum *edge_jsonb_elements(FunctionCallInfo fcinfo, int arg, const char *
 extern Datum edge_jsonb_array(Datum *elements, int count);
 
 /* Refuses an argument that a later version serves: 0A000 unless NULL. */
-extern void edge_not_yet(FunctionCallInfo fcinfo, int arg, const char *what);
 
 extern TupleDesc edge_row_type(FunctionCallInfo fcinfo);
 extern Datum edge_enum(Oid type, const char *label);

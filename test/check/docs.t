@@ -64,6 +64,33 @@ for my $table ([ 'src/core/metrics.c', qr/\{"(ains_\w+)", "(?:counter|gauge|hist
 		(map { "$_ does not exist" } missing(\%said, \%there)));
 }
 
+# features.md: a function, a test or words in it that are gone make its rows lies.
+SKIP:
+{
+	skip 'no docs/features.md yet', 1 unless -f "$root/docs/features.md";
+
+	my (%function, %words_of, @broken);
+	for my $sql (map { text($_) } files(qr{^(?!.*/updates/).*\.sql$}, 'sql'))
+	{
+		$function{$1} = 1 while $sql =~ /^CREATE (?:FUNCTION|PROCEDURE) ains\.(\w+)/mg;
+	}
+	# Words may go over the end of a line, also of a comment.
+	my $flat = sub { my ($s) = @_; $s =~ s/\n\s*(?:--|#)?/ /g; $s =~ s/\s+/ /g; $s };
+
+	for my $line (split /\n/, text('docs/features.md'))
+	{
+		push @broken, "$_() does not exist" for grep { !$function{$_} } $line =~ /`(\w+)\(/g;
+		while ($line =~ m{`((?:sql|specs|pgtap|t|check)/[\w.-]+)`((?:,? "[^"]*")*)}g)
+		{
+			my ($file, $words) = ("test/$1", $2);
+			my $there = $words_of{$file} //= -f "$root/$file" ? $flat->(text($file)) : '';
+			push @broken, $there eq '' ? "$file does not exist"
+			  : map { qq{$file does not say "$_"} } grep { index($there, $_) < 0 } $words =~ /"([^"]*)"/g;
+		}
+	}
+	law('docs/features.md names functions and tests that are there', @broken);
+}
+
 SKIP:
 {
 	my @docs = files(qr/\.md$/, 'docs');

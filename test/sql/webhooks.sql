@@ -67,6 +67,9 @@ SELECT enqueued_by, url, event, task_id = :'mine' AS mine FROM t.deliveries;
 CALL t.publish();
 SELECT count(*) FROM t.deliveries;
 SELECT count(*) FILTER (WHERE capability = 'ains.webhook') FROM ains.events;
+-- deliveries are counted as tasks
+SELECT value = (SELECT count(*) FROM t.deliveries) AS all_of_them FROM ains.metric_samples()
+ WHERE name = 'ains_tasks_created_total' AND labels = '{"capability": "ains.webhook"}';
 
 -- the payload is all that is to be sent, and not the secret
 SELECT payload->>'url' AS url, (payload->'headers') - '{X-AINS-Signature,X-AINS-Delivery}'::text[] AS headers,
