@@ -175,6 +175,8 @@ def look_for_more(db, run):
 
 
 def start(db, args):
+    if not args.oversample >= 1:
+        sys.exit("lead_list: --oversample must be at least 1: not every company becomes a lead")
     with db.transaction():
         run = db.execute("SELECT ains.create_run('lead list', %s, target => %s)",
                          (Jsonb({"target_stage": "contact", "oversample": args.oversample}), args.target)).fetchone()[0]

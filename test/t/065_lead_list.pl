@@ -84,6 +84,7 @@ like($out, qr/start.*work.*progress.*decide.*export/s, 'has the commands');
 is($status, 1, 'without tables nothing starts');
 like($err, qr/\blead_list: .*leads\.\w+" does not exist.*\nCREATE EXTENSION ains; then psql -f schema\.sql\n$/s, 'and it says why');
 is($s->query('SELECT count(*) FROM ains.runs'), '0', 'no run is left behind');
+like((lead_list('start', '--oversample', '0'))[2], qr/must be at least 1/, 'too few companies are no plan');
 $node->command_ok([ 'psql', '-qX', '-v', 'ON_ERROR_STOP=1', '-f', "$example/schema.sql" ], 'the tables are made') for 1, 2;
 ($status, $out, $err) = lead_list('progress', 1);
 is("$status $err", "1 there is no run 1, or it is not yours\n", 'an unknown run');
@@ -105,7 +106,6 @@ END $$
 EOS
 $s->query('CREATE TRIGGER count_tried BEFORE INSERT ON leads.company FOR EACH ROW EXECUTE FUNCTION count_tried()');
 $s->query('SELECT pg_advisory_lock(65)');
-$s->query("SELECT ains.configure_capability('lead.contact')");
 $s->query("SELECT ains.pause('lead.research')");
 
 ($status, $out, $err) = lead_list('start', '--target', $target);
@@ -184,7 +184,9 @@ my @emails = $out =~ /[\w.+-]+@[\w.-]+/g;
 my %email = map { $_ => 1 } @emails;
 is(scalar(keys %email), scalar(@emails), 'no address twice');
 is((lead_list('export', $run))[1], $out, 'the same list again');
-is((lead_list('decide', $run, 'accept'))[0], 1, 'nothing is left to decide');
+($status, $out, $err) = lead_list('decide', $run, 'accept');
+is($status, 1, 'nothing is left to decide');
+like($err, qr/^lead_list: cannot .* this run\nDETAIL:  Run $run is COMPLETED\./, 'and it says so');
 
 # ----------------------------------------------------------------------
 # Other decisions: to try again what failed, and to take what there is.
@@ -205,6 +207,18 @@ SKIP:
 	is((lead_list('decide', $run, 'accept'))[1], 'COMPLETED', 'what there is, is enough');
 }
 is(scalar(split /\n/, (lead_list('export', $run))[1]), $after + 1, 'and is all of the list');
+
+# ----------------------------------------------------------------------
+# A run that is cancelled while a worker is in the middle of a batch.
+
+$s->query('DELETE FROM tried');
+$s->query('SELECT pg_advisory_lock(65)');
+$run = (lead_list('start', '--target', $target))[1];
+eventually($s, 'SELECT count(*) FROM pg_locks WHERE locktype = $$advisory$$ AND NOT granted', '1', 'a worker is at work');
+$s->query("SELECT ains.cancel_run($run)");
+$s->query('SELECT pg_advisory_unlock(65)');
+eventually($s, "SELECT status, live, cancelled > 0 FROM ains.runs WHERE run_id = $run", 'CANCELLED|0|t', 'its task ends');
+is($s->query('SELECT count(*) FROM tried'), '10', 'without the batch');
 
 $worker{third}->signal('TERM');
 ok($worker{third}->finish, 'a worker ends when it is told');
