@@ -130,10 +130,16 @@ is($s->query("$companies (SELECT payload ->> 'site' AS site FROM ains.tasks WHER
 	'and is to be researched once');
 
 # ----------------------------------------------------------------------
-# The gap: of some companies there is nothing to read, of one not now.
+# The gap: of some companies there is nothing to read, of one not now, and two
+# have the same address.
 
 my @packages = split /\n/, $s->query('SELECT package FROM leads.company ORDER BY site');
-document(@packages[ 0 .. $readable - 1 ]);
+for my $twin (@packages[ 0, 1 ])
+{
+	make_path("$docs/$twin");
+	append_to_file("$docs/$twin/copyright", "Upstream-Name: Twin\nCopyright: Ann <ann\@twin.invalid>, Bob <bob\@debian.org>\nLicense: Expat\n");
+}
+document(@packages[ 2 .. $readable - 1 ]);
 my $unreadable = $packages[-1];
 make_path("$docs/$unreadable/copyright");
 $s->query("SELECT ains.resume('lead.research')");
@@ -144,6 +150,10 @@ is($s->query("SELECT status, attempt, count(*) FROM ains.tasks
 	WHERE stage = 'research' AND payload ->> 'package' = '$unreadable' GROUP BY 1, 2"), 'FAILED|4|1', 'what cannot be read is tried again');
 is($s->query("SELECT DISTINCT status, attempt FROM ains.tasks WHERE stage = 'research' AND error LIKE '%has no copyright file'"),
 	'FAILED|1', 'what is missing is not');
+is($s->query("SELECT name, licence, emails FROM leads.lead WHERE name = 'Twin'"), 'Twin|Expat|ann@twin.invalid',
+	'of two with the same address one is a lead');
+is($s->query("SELECT status, count(*) FROM ains.tasks WHERE stage = 'contact'
+	AND payload ->> 'package' IN ('$packages[0]', '$packages[1]') GROUP BY 1 ORDER BY 1"), "COMPLETED|1\nFAILED|1", 'the other is none');
 ($status, $out, $err) = lead_list('export', $run);
 is("$status $err", "1 run $run is NEEDS_DECISION: there is no list yet\n", 'there is nothing to export');
 
