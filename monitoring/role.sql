@@ -3,16 +3,16 @@
 --
 --	psql -d DATABASE -f monitoring/role.sql
 --
--- It has no password: let pg_hba.conf say peer for it, or say \password
--- ains_exporter.
+-- Debian's exporter runs as the user prometheus, whom PostgreSQL lets in as the
+-- role of that name, by its socket and without a password.
 DO $$
 BEGIN
-    IF to_regrole('ains_exporter') IS NULL THEN
-        CREATE ROLE ains_exporter LOGIN CONNECTION LIMIT 5;
+    IF to_regrole('prometheus') IS NULL THEN
+        CREATE ROLE prometheus LOGIN CONNECTION LIMIT 5;
+        ALTER ROLE prometheus SET default_transaction_read_only = on;
+        ALTER ROLE prometheus SET statement_timeout = '5s';
     END IF;
 END
 $$;
-ALTER ROLE ains_exporter SET default_transaction_read_only = on;
-ALTER ROLE ains_exporter SET statement_timeout = '5s';
-GRANT USAGE ON SCHEMA ains TO ains_exporter;
-GRANT EXECUTE ON FUNCTION ains.metric_samples(), ains.queue_stats() TO ains_exporter;
+GRANT USAGE ON SCHEMA ains TO prometheus;
+GRANT EXECUTE ON FUNCTION ains.metric_samples(), ains.queue_stats() TO prometheus;
