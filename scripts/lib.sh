@@ -405,7 +405,7 @@ demo_server()
 	stage_postgres "$SCRATCH/pg" "$BUILD"
 	server_create "$SCRATCH/server" "shared_preload_libraries = 'ains'" 'max_connections = 50'
 	server_start "$SCRATCH/server"
-	server_psql <<-'EOS'
+	server_psql -f - <<-'EOS'
 		CREATE EXTENSION ains;
 		CREATE ROLE producer LOGIN IN ROLE ains_producer;
 		CREATE ROLE worker LOGIN IN ROLE ains_agent;
