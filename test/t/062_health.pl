@@ -117,8 +117,6 @@ check_is('horizon', 'healthy', qr/./, 'nobody any more');
 # What it costs to know
 # ----------------------------------------------------------------------
 
-# a session that has nothing to report of its earlier transactions
-$s = AinsTest::Session->new($node);
 is($s->query("SELECT count(*) FROM (SELECT pg_stat_get_xact_numscans('ains.task'::regclass) + pg_stat_get_xact_numscans('ains.task_history'::regclass) AS n
 	FROM (SELECT ains.health() OFFSET 0) h) x WHERE n > 0"), '0', 'no scan of a table of tasks');
 
