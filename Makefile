@@ -3,6 +3,7 @@
 #	make				build for the PostgreSQL that PG_CONFIG points to
 #	make install		install it there
 #	make demo			install what is missing, show the thing working
+#	make monitoring		the same with Prometheus, an exporter and an alert
 #	make check			install what is missing, run every test
 #	make help			the variables
 #
@@ -30,7 +31,7 @@ EXTRA_CLEAN = $(OBJS:.o=.d) $(OBJS:.o=.bc) ains--*.sql
 SHLIB_LINK = -Wl,--version-script=scripts/exports.map
 
 CLIENT = $(wildcard client/Makefile)
-SCRIPT_GOALS = check demo bench help
+SCRIPT_GOALS = check demo monitoring bench help
 
 .PHONY: $(SCRIPT_GOALS) client client-install client-clean
 .DEFAULT_GOAL = all
@@ -71,11 +72,14 @@ check:
 	@test/run $(SUITES)
 demo:
 	@demo/run
+monitoring:
+	@monitoring/run
 bench:
 	@bench/run
 help:
 	@echo 'make [install|uninstall|clean]   PG_CONFIG=... COPT=... DESTDIR=...'
 	@echo 'make demo                        KEEP=1 leaves its server running'
+	@echo 'make monitoring                  KEEP=1 leaves Prometheus running'
 	@echo 'make check                       SUITES="regress tap" KEEP=1; see test/run -h'
 	@echo 'make bench                       the numbers, side by side'
 endif

@@ -26,6 +26,8 @@
 #	server_stop DIR				stop it: fast, then immediate
 #	server_env DIR				export PGHOST, PGPORT, PGUSER, PGDATABASE
 #	server_psql ARG...			the staged psql, for scripts
+#	demo_server					build ains (BUILD), start a server in $SCRATCH/server
+#								with ains and the roles producer and worker
 #	cleanup [STATUS]			what the trap does; for a trap of your own
 #	say, die, free_port			small change
 #
@@ -80,27 +82,29 @@ ensure_packages()
 
 	# Debian's server package creates and starts a cluster for the system.
 	# Nobody asked us for one, so a drop-in file says no while we install.
-	# Its prometheus, of which we want promtool, would be started by systemd:
-	# masked for as long, it is not, and disabled, it is not at the next boot.
+	# Its prometheus and exporter would be started by systemd: masked for as long,
+	# they are not, and disabled, they are not at the next boot.
 	"${root[@]}" bash -euo pipefail -s -- "${missing[@]}" <<-'EOS'
 		exec 9>/run/lock/ains-packages && flock 9	# two runs at once take turns
 		dropin=/etc/postgresql-common/createcluster.d/ains-$$.conf
 		log=$(mktemp)
-		masked=no
+		masked=()
 		tidy() {
 			rm -f "$dropin" "$log"
-			[[ $masked == no ]] || {
-				systemctl --quiet --runtime unmask prometheus.service
-				systemctl --quiet disable prometheus.service
+			[[ ${#masked[@]} -eq 0 ]] || {
+				systemctl --quiet --runtime unmask "${masked[@]}"
+				systemctl --quiet disable "${masked[@]}"
 			} || true
 			rmdir -p --ignore-fail-on-non-empty "${dropin%/*}" 2>/dev/null || true
 		}
 		trap tidy EXIT
 		mkdir -p "${dropin%/*}"
 		echo 'create_main_cluster = false' >"$dropin"
-		if [[ " $* " == *' prometheus '* && -d /run/systemd/system ]]; then
-			systemctl --quiet --runtime mask prometheus.service
-			masked=yes
+		if [[ -d /run/systemd/system ]]; then
+			for pkg in "$@"; do
+				[[ $pkg != prometheus* ]] || masked+=("$pkg.service")
+			done
+			[[ ${#masked[@]} -eq 0 ]] || systemctl --quiet --runtime mask "${masked[@]}"
 		fi
 		export DEBIAN_FRONTEND=noninteractive
 		{
@@ -392,3 +396,20 @@ server_env()
 }
 
 server_psql() { "$STAGED_BINDIR/psql" -X -q -v ON_ERROR_STOP=1 "$@"; }
+
+demo_server()
+{
+	BUILD=$SCRATCH/build
+	build_ains "$BUILD" >"$SCRATCH/build.log" 2>&1 || {
+		tail -n 40 "$SCRATCH/build.log" >&2
+		die "ains does not build"
+	}
+	stage_postgres "$SCRATCH/pg" "$BUILD"
+	server_create "$SCRATCH/server" "shared_preload_libraries = 'ains'" 'max_connections = 50'
+	server_start "$SCRATCH/server"
+	server_psql -f - <<-'EOS'
+		CREATE EXTENSION ains;
+		CREATE ROLE producer LOGIN IN ROLE ains_producer;
+		CREATE ROLE worker LOGIN IN ROLE ains_agent;
+	EOS
+}

@@ -359,13 +359,14 @@ static const struct
 	const char *name;
 	CheckFunction run;
 	bool		on_standby;
+	bool		reads_tasks;
 }			checks[] = {
 	{"server", check_server, true},
 	{"launcher", check_launcher},
 	{"sweeper", check_sweeper},
 	{"roster", check_roster},
 	{"ready_set", check_ready_set},
-	{"oldest_pending", check_oldest_pending},
+	{"oldest_pending", check_oldest_pending, false, true},
 	{"dead_letters", check_dead_letters},
 	{"horizon", check_horizon},
 	{"wraparound", check_wraparound, true},
@@ -374,7 +375,7 @@ static const struct
 };
 
 HealthCheck *
-health_check(Call *call, int *count)
+health_check(Call *call, bool read_tasks, int *count)
 {
 	HealthCheck *results = palloc0(lengthof(checks) * sizeof(HealthCheck));
 	bool		standby = RecoveryInProgress();
@@ -382,7 +383,7 @@ health_check(Call *call, int *count)
 	*count = 0;
 	for (int i = 0; i < lengthof(checks); i++)
 	{
-		if (standby && !checks[i].on_standby)
+		if ((standby && !checks[i].on_standby) || (checks[i].reads_tasks && !read_tasks))
 			continue;
 		results[*count].name = checks[i].name;
 		checks[i].run(call, &results[(*count)++]);

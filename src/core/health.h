@@ -28,8 +28,9 @@ extern const char *health_status_name(HealthStatus status);
 
 /*
  * All checks in an order that does not change, and their count, in the current
- * context. On a standby only those that its data can answer.
+ * context. On a standby only those that its data can answer; those that read
+ * entries of the ready index only if the caller wants that.
  */
-extern HealthCheck *health_check(Call *call, int *count);
+extern HealthCheck *health_check(Call *call, bool read_tasks, int *count);
 
 #endif							/* AINS_HEALTH_H */

@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "core/capability.h"
+#include "core/health.h"
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/sweep.h"
@@ -331,10 +332,27 @@ schedules_overdue(Walk *walk, int which)
 	put_plain(walk, walk->schedules.overdue);
 }
 
+/*
+ * The numbers are those of HealthStatus. Without the age of the oldest task,
+ * which is a family of its own: it is not to be read twice.
+ */
+static void
+health_status(Walk *walk, int which)
+{
+	int			count;
+	HealthCheck *checks = health_check(walk->call, false, &count);
+
+	for (int i = 0; i < count; i++)
+		put(walk, walk->family->name, checks[i].status, "check", checks[i].name, NULL, NULL);
+}
+
 /* docs/monitoring.md has the same table. */
 static const MetricFamily families[] = {
 	{"ains_application_info", "gauge", "The version of the extension, as a label; always 1.",
 	info, 0, true},
+	{"ains_health_status", "gauge",
+		"The checks of check_health but oldest_pending: 0 is healthy, 1 degraded, 2 unhealthy.",
+	health_status, 0, true},
 	{"ains_tasks_created_total", "counter", "Tasks enqueued.", task_events, COUNT_ENQUEUED},
 	{"ains_tasks_claimed_total", "counter", "Leases granted: attempts begun.",
 	task_events, COUNT_CLAIMED},

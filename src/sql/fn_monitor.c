@@ -112,7 +112,7 @@ ains_check_health(PG_FUNCTION_ARGS)
 
 	call_begin_read(&call);
 	InitMaterializedSRF(fcinfo, 0);
-	checks = health_check(&call, &count);
+	checks = health_check(&call, true, &count);
 	for (int i = 0; i < count; i++)
 	{
 		Datum		values[4] = {0};
@@ -152,7 +152,7 @@ ains_health(PG_FUNCTION_ARGS)
 	int			count;
 
 	call_begin_read(&call);
-	checks = health_check(&call, &count);
+	checks = health_check(&call, true, &count);
 	for (int i = 0; i < count; i++)
 		worst = Max(worst, checks[i].status);
 

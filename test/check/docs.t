@@ -48,9 +48,10 @@ SKIP:
 	law('docs/functions.md has every function', missing(\%there, \%said));
 }
 
-# The tables of monitoring.md: metrics, and checks of health().
+# The tables of monitoring.md: metrics, checks of health(), and alerts.
 for my $table ([ 'src/core/metrics.c', qr/\{"(ains_\w+)", "(?:counter|gauge|histogram)"/, qr/^\| `(ains_\w+)` \|/m ],
-	[ 'src/core/health.c', qr/\{"(\w+)", check_\w+/, qr/^\| `((?!ains_)\w+)` \|/m ])
+	[ 'src/core/health.c', qr/\{"(\w+)", check_\w+/, qr/^\| `((?!ains_|Ains)\w+)` \|/m ],
+	[ 'monitoring/alerts.yml', qr/- alert: (\w+)/, qr/^\| `(Ains\w+)` \|/m ])
 {
 	my ($file, $in_code, $in_docs) = @$table;
 	my $code = code($file);

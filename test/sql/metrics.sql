@@ -71,6 +71,10 @@ SELECT t.advance('10 min');
 SELECT * FROM t.samples('^ains_schedules');
 SELECT ains.unschedule('s2');
 
+-- the checks of health(), but for the one that reads tasks
+SELECT check_name, h.status, m.status AS sample FROM ains.check_health() h FULL JOIN
+    (SELECT labels ->> 'check', ('{healthy,degraded,unhealthy}'::text[])[value::int + 1] FROM ains.metric_samples() WHERE name = 'ains_health_status') m (check_name, status)
+    USING (check_name) WHERE h.status IS DISTINCT FROM m.status;
 -- what is rolled back was not
 BEGIN;
 SELECT ains.cancel(:x2);
