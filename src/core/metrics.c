@@ -68,6 +68,7 @@ struct Walk
 	TypeCount	types[AGENT_TYPES]; /* by name, those that have agents */
 	int			type_count;
 	ScheduleTally schedules;
+	EventTally	events;
 };
 
 /* Puts one sample; label names that are NULL are left out. */
@@ -332,6 +333,30 @@ schedules_overdue(Walk *walk, int which)
 	put_plain(walk, walk->schedules.overdue);
 }
 
+static void
+events_added(Walk *walk, int which)
+{
+	put_plain(walk, walk->events.added);
+}
+
+static void
+events_published(Walk *walk, int which)
+{
+	put_plain(walk, walk->events.published);
+}
+
+static void
+webhooks(Walk *walk, int which)
+{
+	put_plain(walk, walk->events.webhooks);
+}
+
+static void
+webhook_events_behind(Walk *walk, int which)
+{
+	put_plain(walk, walk->events.behind);
+}
+
 /*
  * The numbers are those of HealthStatus. Without the age of the oldest task,
  * which is a family of its own: it is not to be read twice.
@@ -425,6 +450,15 @@ static const MetricFamily families[] = {
 	schedules_failing, 0, true},
 	{"ains_schedules_overdue", "gauge", "Active schedules that were due five minutes ago.",
 	schedules_overdue, 0, true},
+	{"ains_events_added_total", "counter", "Events added to the outbox; some of them were rolled back.",
+	events_added, 0, true},
+	{"ains_events_published_total", "counter",
+		"Events up to which all that are there are shown; less than were added while some transaction is open.",
+	events_published, 0, true},
+	{"ains_webhooks", "gauge", "Webhooks.", webhooks, 0, true},
+	{"ains_webhook_events_behind", "gauge",
+		"Published events that the webhook that is furthest behind has not been given.",
+	webhook_events_behind, 0, true},
 	{"ains_log_lines_suppressed_total", "counter",
 		"Lines about events that were not written to the server's log, as there were too many.",
 	pulse_counter, PULSE_SUPPRESSED},
@@ -476,6 +510,7 @@ metrics_walk(Call *call, const MetricSink *sink)
 	walk.live_known = counters_live_known(call->db);
 	count_agents(&walk);
 	report_store_schedules(call->now.wall - SCHEDULE_PATIENCE, &walk.schedules);
+	report_store_events(&walk.events);
 	for (int i = 0; i < lengthof(families); i++)
 	{
 		walk.family = &families[i];

@@ -264,6 +264,26 @@ report_store_position(int64 task_id)
 	return position;
 }
 
+void
+report_store_events(EventTally *tally)
+{
+	static SavedQuery find = {
+		"SELECT coalesce((SELECT q.last_value FROM ains.event_event_id_seq q WHERE q.is_called), 0),"
+		" coalesce(p.published, 0), w.count, coalesce(p.published - w.position, 0)"
+		" FROM (SELECT count(*), min(position) AS position FROM ains.webhook) w"
+		" LEFT JOIN ains.event_progress p ON true",
+	0, {0}, .scans = true};
+	QueryCall	q;
+
+	query_begin(&q, &find);
+	query_run(&q);
+	tally->added = query_int64(&q, 0, 1);
+	tally->published = query_int64(&q, 0, 2);
+	tally->webhooks = query_int64(&q, 0, 3);
+	tally->behind = Max(query_int64(&q, 0, 4), 0);
+	query_end(&q);
+}
+
 /* How many schedules there are; overdue: those that were due before `since`. */
 void
 report_store_schedules(TimestampTz since, ScheduleTally *tally)

@@ -49,6 +49,15 @@ typedef struct ScheduleTally
 	int64		overdue;
 } ScheduleTally;
 
+/* The outbox, and who is told of it. */
+typedef struct EventTally
+{
+	int64		added;			/* ids taken; some were rolled back */
+	int64		published;		/* ids up to which all is shown */
+	int64		webhooks;
+	int64		behind;			/* published ids that the last of them has not looked at */
+} EventTally;
+
 extern bool report_store_task(int64 task_id, TaskReport *report);
 extern LiveTasks *report_store_count_live(Snapshot snapshot, int *count);
 extern Queue *report_store_queues(int *count);
@@ -69,6 +78,7 @@ extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(int32 lane_id, LaneReport *report);
 extern int64 *report_store_active(const char *capability, int most, int *named, int *active);
 extern int64 report_store_position(int64 task_id);
+extern void report_store_events(EventTally *tally);
 extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);
 extern int64 report_store_shelf_count(void);
 

@@ -66,6 +66,8 @@ SELECT enqueued_by, url, event, task_id = :'mine' AS mine FROM t.deliveries;
 -- again makes no more, nor do events of deliveries
 CALL t.publish();
 SELECT count(*) FROM t.deliveries;
+-- who has been told of all there is is not behind
+SELECT name, value > 0 AS any FROM ains.metric_samples() WHERE name ~ '^ains_(events|webhook)' ORDER BY 1;
 SELECT count(*) FILTER (WHERE capability = 'ains.webhook') FROM ains.events;
 -- deliveries are counted as tasks
 SELECT value = (SELECT count(*) FROM t.deliveries) AS all_of_them FROM ains.metric_samples()

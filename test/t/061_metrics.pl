@@ -116,8 +116,9 @@ $standby->start;
 my $r = AinsTest::Session->new($standby);
 judged($r, 'a standby');
 is($r->query("SELECT string_agg(DISTINCT name, ' ' ORDER BY name) FROM ains.metric_samples()"),
-	'ains_application_info ains_health_status ains_history_partitions ains_history_partitions_ahead'
-	  . ' ains_schedules ains_schedules_failing ains_schedules_overdue', 'a standby has samples of what tables say');
+	'ains_application_info ains_events_added_total ains_events_published_total ains_health_status'
+	  . ' ains_history_partitions ains_history_partitions_ahead ains_schedules ains_schedules_failing'
+	  . ' ains_schedules_overdue ains_webhook_events_behind ains_webhooks', 'a standby has samples of what tables say');
 is($r->query("SELECT ains.health() - 'version'"), '{"live": true, "ready": false, "status": "healthy", "reasons": [], "standby": true}', 'and is healthy, but takes no tasks');
 is($r->query("SELECT string_agg(check_name, ' ') FROM ains.check_health()"), 'server wraparound', 'with the checks that it can answer');
 
