@@ -138,7 +138,7 @@ INSERT INTO fn VALUES
 ('claim', 'agent_id text, max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, capabilities text[] DEFAULT NULL::text[], incarnation bigint DEFAULT NULL::bigint', 'SETOF (task_id bigint, lease_token bigint, capability text, payload jsonb, priority integer, attempt integer, max_attempts integer, lease_expires_at timestamp with time zone, run_id bigint, checkpoint jsonb, deadline timestamp with time zone, metadata jsonb)'),
 ('wait_for_task', 'agent_id text, timeout interval DEFAULT ''00:00:30''::interval, INOUT ready boolean DEFAULT NULL::boolean, capabilities text[] DEFAULT NULL::text[]', 'procedure'),
 ('extend_lease', 'task_id bigint, lease_token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
-('checkpoint', 'task_id bigint, lease_token bigint, state jsonb, progress real DEFAULT NULL::real', 'timestamp with time zone'),
+('checkpoint', 'task_id bigint, lease_token bigint, state jsonb, progress double precision DEFAULT NULL::double precision', 'timestamp with time zone'),
 ('complete', 'task_id bigint, lease_token bigint, result jsonb DEFAULT NULL::jsonb, usage jsonb DEFAULT NULL::jsonb', 'void'),
 ('complete_batch', 'task_ids bigint[], lease_tokens bigint[], results jsonb DEFAULT NULL::jsonb', 'SETOF bigint'),
 ('fail', 'task_id bigint, lease_token bigint, error text, retryable boolean DEFAULT NULL::boolean, retry_after interval DEFAULT NULL::interval', 'ains.task_status'),
