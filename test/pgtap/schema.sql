@@ -29,7 +29,8 @@ SELECT set_eq(
           'schedule', 'task', 'task_history', 'template', 'trust_event', 'webhook'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'counters', 'dead_agents',
-    'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'webhooks']);
+    'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'visible_task',
+    'webhooks']);
 SELECT is_partitioned('ains', 'task_history', 'history is partitioned');
 SELECT is_partitioned('ains', 'attempt', 'attempts are partitioned');
 
@@ -303,7 +304,8 @@ SELECT is_empty('SELECT oid::regprocedure FROM real WHERE proleakproof', 'none c
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'ains_internal'::regnamespace
                    AND (p.prosecdef OR p.proparallel <> 'u')$$, 'the same in ains_internal');
 SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE relnamespace = 'ains'::regnamespace AND relkind = 'v'
-                   AND relname <> 'task_info' AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$,
+                   AND relname NOT IN ('task_info', 'visible_task')
+                   AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$,
     'views that filter are security barriers');
 SELECT is_empty($$SELECT rolname FROM pg_roles WHERE rolname ~ '^ains_(producer|agent|monitor|admin)$'
                    AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)$$,
