@@ -187,13 +187,19 @@ event_of(const char *status)
 static void
 set_status(Call *call, const RunRow *run, const char *status)
 {
-	bool		runs = strcmp(status, "RUNNING") == 0;
+	bool		opens = strcmp(status, "RUNNING") == 0;
 	bool		waits = strcmp(status, "NEEDS_DECISION") == 0;
 
-	run_store_set_status(run->run_id, status, runs || waits ? 0 : call->now.wall);
-	if (!runs)
+	run_store_set_status(run->run_id, status, opens || waits ? 0 : call->now.wall);
+	if (!opens)
 		event_note(call, &(Event) {.kind = event_of(status), .owner = run->owner,
 				.status = status, .run_id = run->run_id, .run_name = run->name});
+}
+
+static bool
+is_running(const RunRow *run)
+{
+	return strcmp(run->status, "RUNNING") == 0;
 }
 
 /* How a run ends of which no task lives. */
@@ -237,8 +243,9 @@ end_if_over(int64 run_id)
 	bool		is_over;
 
 	live = run_store_count_live(run_id, snapshot);
-	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) &&
-		strcmp(run.status, "RUNNING") == 0;
+	/* once more with its row locked: who cancels it may have come first */
+	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) && is_running(&run) &&
+		run_store_lock(run_id, &run) && is_running(&run);
 	if (is_over)
 		run_store_totals(run_id, snapshot, &totals);
 	runs_set(notes_call.db, run_id, live);
@@ -254,15 +261,17 @@ reopen(int64 run_id, bool put_back)
 	RunRow		run;
 	Snapshot	snapshot;
 
-	if (!run_store_find(notes_relid, run_id, &run) || strcmp(run.status, "RUNNING") == 0)
+	if (!run_store_find(notes_relid, run_id, &run) || is_running(&run))
 		return;
+	snapshot = begin_statements();
+	/* as it is when whoever decides about it is done */
+	(void) run_store_lock(run_id, &run);
 	if (strcmp(run.status, "CANCELLED") == 0 && !put_back)
 		ereport(ERROR,
 				(errcode(AINS_INVALID_TRANSITION),
 				 errmsg("cannot add tasks to this run"),
 				 errdetail("Run " INT64_FORMAT " was cancelled in the meantime.", run_id),
 				 errhint("Create another one.")));
-	snapshot = begin_statements();
 	set_status(&notes_call, &run, "RUNNING");
 	end_statements(snapshot);
 }
@@ -440,7 +449,7 @@ run_require_open(Call *call, int64 run_id)
 	if (!run_store_find(call->db->task_relid, run_id, &run))
 		refuse_unknown(run_id);
 	require_own(call, &run);
-	if (strcmp(run.status, "RUNNING") != 0)
+	if (!is_running(&run))
 		refuse_status(&run, "add tasks to",
 					  strcmp(run.status, "NEEDS_DECISION") == 0
 					  ? "ains.resolve_run(run_id, 'continue') opens it for more work."
@@ -517,7 +526,7 @@ run_cancel(Call *call, int64 run_id, const char *reason)
 	RunRow		run;
 
 	lock_own(call, run_id, &run);
-	if (strcmp(run.status, "RUNNING") != 0 && strcmp(run.status, "NEEDS_DECISION") != 0)
+	if (!is_running(&run) && strcmp(run.status, "NEEDS_DECISION") != 0)
 		refuse_status(&run, "cancel", "It has ended.");
 	return cancel_locked(call, &run, reason);
 }
