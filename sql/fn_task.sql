@@ -114,10 +114,11 @@ COMMENT ON FUNCTION ains.extend_lease(bigint, bigint, interval)
     IS 'lets a lease run for its length, or the one given, from now; returns its end';
 
 CREATE FUNCTION ains.checkpoint(
-    task_id bigint, lease_token bigint, state jsonb, progress real DEFAULT NULL)
+    task_id bigint, lease_token bigint, state jsonb,
+    progress double precision DEFAULT NULL)
     RETURNS timestamptz
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'ains_checkpoint';
-COMMENT ON FUNCTION ains.checkpoint(bigint, bigint, jsonb, real)
+COMMENT ON FUNCTION ains.checkpoint(bigint, bigint, jsonb, double precision)
     IS 'saves where to resume, for the next claim of this task, and extends the lease';
 
 CREATE FUNCTION ains.complete(

@@ -335,7 +335,7 @@ CREATE TABLE ains.template (
 );
 COMMENT ON TABLE ains.template IS 'arguments of ains.enqueue under a name';
 
--- What happened to tasks and agents, of the kinds in ains.events: added by the
+-- What happened to tasks, agents and runs, of the kinds in ains.events: added by the
 -- transaction that did it, shown by the view ains.events when all earlier ones
 -- are there.
 CREATE TABLE ains.event (
@@ -348,7 +348,7 @@ CREATE TABLE ains.event (
     agent_id    text,
     detail      jsonb NOT NULL
 );
-COMMENT ON TABLE ains.event IS 'what happened to tasks and agents, of the kinds in ains.events';
+COMMENT ON TABLE ains.event IS 'what happened to tasks, agents and runs, of the kinds in ains.events';
 
 -- How far the sweeper has come with them: one row; see core/event.c. It is not
 -- dumped: where nothing runs that may commit another event it follows from them.
@@ -506,8 +506,8 @@ COMMENT ON COLUMN ains.schedule.last_task_id IS 'that task';
 COMMENT ON COLUMN ains.schedule.missed_runs IS 'times that were handled a minute late or later';
 COMMENT ON COLUMN ains.schedule.last_error IS 'why the last try enqueued nothing; NULL: it did';
 
-COMMENT ON COLUMN ains.event.owner IS 'the role that enqueued the task, or registered the agent';
-COMMENT ON COLUMN ains.event.detail IS 'the status from now on, and what there is of attempt, outcome and error';
+COMMENT ON COLUMN ains.event.owner IS 'the role that enqueued the task, registered the agent, or made the run';
+COMMENT ON COLUMN ains.event.detail IS 'the status from now on, and what there is of attempt, outcome and error; of a run, its run_id and name, too';
 COMMENT ON COLUMN ains.event_progress.published IS 'all events up to this id are there, or never will be';
 COMMENT ON COLUMN ains.event_progress.marked IS 'the same once no transaction before marked_xid runs';
 COMMENT ON COLUMN ains.event_progress.pruned IS 'up to here they were deleted';

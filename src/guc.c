@@ -117,7 +117,7 @@ check_events(char **newval, void **extra, GucSource source)
 	if (policy_event_kinds(*newval, &kinds, &wrong, &length))
 		return true;
 	GUC_check_errdetail("There is no kind of event \"%.*s\".", length, wrong);
-	GUC_check_errhint("Use kinds such as task.failed, or task.*, agent.*, or * for all.");
+	GUC_check_errhint("Use kinds such as task.failed, or task.*, agent.*, run.*, or * for all.");
 	return false;
 }
 
@@ -159,7 +159,7 @@ guc_init(void)
 							   check_databases, NULL, NULL);
 	DefineCustomStringVariable("ains.events",
 							   "Kinds of events that are recorded, separated by commas.",
-							   "Empty: none; task.*, agent.* or *: all of these.",
+							   "Empty: none; task.*, agent.*, run.* or *: all of these.",
 							   &ains_events, "", PGC_SUSET, GUC_LIST_INPUT,
 							   check_events, assign_events, NULL);
 

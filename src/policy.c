@@ -376,8 +376,11 @@ static const char *const event_kind_names[EVENT_KINDS] = {
 	"task.enqueued", "task.due", "task.claimed", "task.released", "task.retried",
 	"task.completed", "task.failed", "task.cancel_requested", "task.cancelled",
 	"task.expired", "task.put_back", "agent.registered", "agent.reported",
-	"agent.draining", "agent.resumed", "agent.stopped", "agent.dead", "agent.removed"
+	"agent.draining", "agent.resumed", "agent.stopped", "agent.dead", "agent.removed",
+	"run.needs_decision", "run.completed", "run.failed", "run.cancelled"
 };
+
+StaticAssertDecl(EVENT_KINDS <= 32, "a set of kinds of events has 32 bits");
 
 const char *
 event_kind_name(EventKind kind)

@@ -75,7 +75,7 @@ def discover(db, task, args):
             if at["found"] >= wanted or not ahead:
                 db.execute("SELECT ains.complete(%s, %s, %s)", (task.task_id, task.lease_token, Jsonb(at)))
                 return
-            db.execute("SELECT ains.checkpoint(%s, %s, %s, %s::real)",
+            db.execute("SELECT ains.checkpoint(%s, %s, %s, %s)",
                        (task.task_id, task.lease_token, Jsonb(at), at["found"] / wanted))
 
 

@@ -1,6 +1,6 @@
 /*
  * core/event.c
- *		The outbox: what happened to tasks and agents, for those who listen.
+ *		The outbox: what happened to tasks, agents and runs, for those who listen.
  *
  * An event is a row that the transaction of the transition adds, so none is
  * lost and none is told of what was rolled back. Its id comes from a sequence:

@@ -1,6 +1,6 @@
 /*
  * core/event.h
- *		The outbox: what happened to tasks and agents, for those who listen.
+ *		The outbox: what happened to tasks, agents and runs, for those who listen.
  */
 #ifndef AINS_EVENT_H
 #define AINS_EVENT_H

@@ -41,6 +41,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "core/event.h"
 #include "core/task.h"
 #include "errors.h"
 #include "guc.h"
@@ -64,9 +65,8 @@ typedef struct RunNote
 static RunNote *notes = NULL;
 static int	note_count = 0;
 static int	note_room = 0;
-static DbState *notes_db;
+static Call notes_call;			/* the last one that noted something */
 static Oid	notes_relid;		/* of ains.task */
-static TimestampTz notes_now;
 
 static bool
 same_stage(const char *a, const char *b)
@@ -103,9 +103,8 @@ note_for(Call *call, int64 run_id, const char *stage)
 	note->level = level;
 	note_count++;
 	MemoryContextSwitchTo(old);
-	notes_db = call->db;
+	notes_call = *call;
 	notes_relid = call->db->task_relid;
-	notes_now = call->now.wall;
 	return note;
 }
 
@@ -173,6 +172,36 @@ lock_run(int64 run_id, LOCKMODE mode, bool give_back)
 		(void) LockAcquire(&tag, mode, false, false);
 }
 
+/* The event of a run that gets this status, which is not RUNNING. */
+static EventKind
+event_of(const char *status)
+{
+	if (strcmp(status, "NEEDS_DECISION") == 0)
+		return EVENT_RUN_NEEDS_DECISION;
+	if (strcmp(status, "COMPLETED") == 0)
+		return EVENT_RUN_COMPLETED;
+	return strcmp(status, "FAILED") == 0 ? EVENT_RUN_FAILED : EVENT_RUN_CANCELLED;
+}
+
+/* Moves a run to another status, and tells of it. */
+static void
+set_status(Call *call, const RunRow *run, const char *status)
+{
+	bool		opens = strcmp(status, "RUNNING") == 0;
+	bool		waits = strcmp(status, "NEEDS_DECISION") == 0;
+
+	run_store_set_status(run->run_id, status, opens || waits ? 0 : call->now.wall);
+	if (!opens)
+		event_note(call, &(Event) {.kind = event_of(status), .owner = run->owner,
+				.status = status, .run_id = run->run_id, .run_name = run->name});
+}
+
+static bool
+is_running(const RunRow *run)
+{
+	return strcmp(run->status, "RUNNING") == 0;
+}
+
 /* How a run ends of which no task lives. */
 static const char *
 verdict(const RunRow *run, const RunTotals *totals)
@@ -214,18 +243,14 @@ end_if_over(int64 run_id)
 	bool		is_over;
 
 	live = run_store_count_live(run_id, snapshot);
-	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) &&
-		strcmp(run.status, "RUNNING") == 0;
+	/* once more with its row locked: who cancels it may have come first */
+	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) && is_running(&run) &&
+		run_store_lock(run_id, &run) && is_running(&run);
 	if (is_over)
 		run_store_totals(run_id, snapshot, &totals);
-	runs_set(notes_db, run_id, live);
+	runs_set(notes_call.db, run_id, live);
 	if (is_over)
-	{
-		const char *status = verdict(&run, &totals);
-
-		run_store_set_status(run_id, status,
-							 strcmp(status, "NEEDS_DECISION") == 0 ? 0 : notes_now);
-	}
+		set_status(&notes_call, &run, verdict(&run, &totals));
 	end_statements(snapshot);
 }
 
@@ -236,16 +261,18 @@ reopen(int64 run_id, bool put_back)
 	RunRow		run;
 	Snapshot	snapshot;
 
-	if (!run_store_find(notes_relid, run_id, &run) || strcmp(run.status, "RUNNING") == 0)
+	if (!run_store_find(notes_relid, run_id, &run) || is_running(&run))
 		return;
+	snapshot = begin_statements();
+	/* as it is when whoever decides about it is done */
+	(void) run_store_lock(run_id, &run);
 	if (strcmp(run.status, "CANCELLED") == 0 && !put_back)
 		ereport(ERROR,
 				(errcode(AINS_INVALID_TRANSITION),
 				 errmsg("cannot add tasks to this run"),
 				 errdetail("Run " INT64_FORMAT " was cancelled in the meantime.", run_id),
 				 errhint("Create another one.")));
-	snapshot = begin_statements();
-	run_store_set_status(run_id, "RUNNING", 0);
+	set_status(&notes_call, &run, "RUNNING");
 	end_statements(snapshot);
 }
 
@@ -286,7 +313,7 @@ settle(const RunNote *first, int count)
 	if (added > 0)
 		reopen(run_id, put_back);
 	/* if it added more than it ended there is one of its own that lives */
-	if (ended == 0 || runs_take(notes_db, run_id, ended) || added > ended)
+	if (ended == 0 || runs_take(notes_call.db, run_id, ended) || added > ended)
 		return;
 	lock_run(run_id, ShareLock, true);
 	lock_run(run_id, ExclusiveLock, false);
@@ -422,7 +449,7 @@ run_require_open(Call *call, int64 run_id)
 	if (!run_store_find(call->db->task_relid, run_id, &run))
 		refuse_unknown(run_id);
 	require_own(call, &run);
-	if (strcmp(run.status, "RUNNING") != 0)
+	if (!is_running(&run))
 		refuse_status(&run, "add tasks to",
 					  strcmp(run.status, "NEEDS_DECISION") == 0
 					  ? "ains.resolve_run(run_id, 'continue') opens it for more work."
@@ -468,17 +495,17 @@ cancel_tasks(Call *call, const int64 *task_ids, int count, const char *reason)
 
 /* Cancels a run that is locked by us. */
 static int64
-cancel_locked(Call *call, int64 run_id, const char *reason)
+cancel_locked(Call *call, const RunRow *run, const char *reason)
 {
 	int64		cancelled = 0;
 	int64		below = PG_INT64_MAX;
 	int			count;
 
-	run_store_set_status(run_id, "CANCELLED", call->now.wall);
+	set_status(call, run, "CANCELLED");
 	/* those that wait come before what they wait for, which would fail them */
 	do
 	{
-		int64	   *ids = run_store_live_tasks(run_id, below, &count);
+		int64	   *ids = run_store_live_tasks(run->run_id, below, &count);
 
 		cancelled += cancel_tasks(call, ids, count, reason);
 		if (count > 0)
@@ -499,9 +526,9 @@ run_cancel(Call *call, int64 run_id, const char *reason)
 	RunRow		run;
 
 	lock_own(call, run_id, &run);
-	if (strcmp(run.status, "RUNNING") != 0 && strcmp(run.status, "NEEDS_DECISION") != 0)
+	if (!is_running(&run) && strcmp(run.status, "NEEDS_DECISION") != 0)
 		refuse_status(&run, "cancel", "It has ended.");
-	return cancel_locked(call, run_id, reason);
+	return cancel_locked(call, &run, reason);
 }
 
 /*
@@ -549,7 +576,7 @@ run_resolve(Call *call, int64 run_id, const char *decision)
 	status = strcmp(decision, "accept") == 0 ? "COMPLETED"
 		: strcmp(decision, "continue") == 0 ? "RUNNING" : "CANCELLED";
 	run_store_decide(run_id, decision, call->role);
-	run_store_set_status(run_id, status, strcmp(status, "RUNNING") == 0 ? 0 : call->now.wall);
+	set_status(call, &run, status);
 	return status;
 }
 

@@ -67,7 +67,7 @@ check_events(char **events, int count)
 		if (strpbrk(events[i], ", \t\r\n") != NULL ||
 			!policy_event_kinds(events[i], &named, &wrong, &length))
 			refuse("events", psprintf("There is no kind of event \"%s\".", events[i]),
-				   "Use kinds such as task.failed, or task.*, agent.*, or * for all.");
+				   "Use kinds such as task.failed, or task.*, agent.*, run.*, or * for all.");
 		kinds |= named;
 	}
 	return kinds;

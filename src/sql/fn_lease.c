@@ -86,11 +86,11 @@ ains_checkpoint(PG_FUNCTION_ARGS)
 	int64		task_id = edge_id(fcinfo, 0, "task_id");
 	int64		token = edge_id(fcinfo, 1, "lease_token");
 	Datum		state = edge_jsonb_or_null(fcinfo, 2, "state");
-	float4		progress = NAN;
+	float8		progress = NAN;
 
 	if (!PG_ARGISNULL(3))
 	{
-		progress = PG_GETARG_FLOAT4(3);
+		progress = PG_GETARG_FLOAT8(3);
 		if (isnan(progress) || progress < 0 || progress > 1)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -99,7 +99,7 @@ ains_checkpoint(PG_FUNCTION_ARGS)
 					 errhint("It is the part that is done.")));
 	}
 	call_begin(&call);
-	PG_RETURN_TIMESTAMPTZ(lease_checkpoint(&call, task_id, token, state, progress));
+	PG_RETURN_TIMESTAMPTZ(lease_checkpoint(&call, task_id, token, state, (float4) progress));
 }
 
 /* complete(task_id, lease_token, result, usage) */

@@ -17,9 +17,10 @@ event_store_add(const Event *event, TimestampTz now)
 	static SavedQuery insert = {
 		"INSERT INTO ains.event (happened_at, kind, owner, task_id, capability, agent_id, detail)"
 		" VALUES ($1, $2, $3, $4, $5, $6, jsonb_strip_nulls(jsonb_build_object("
-		"  'status', $7, 'attempt', $8, 'outcome', $9, 'error', left($10, 1000))))",
-		10, {TIMESTAMPTZOID, TEXTOID, OIDOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-	TEXTOID, TEXTOID}};
+		"  'status', $7, 'attempt', $8, 'outcome', $9, 'error', left($10, 1000),"
+		"  'run_id', $11, 'name', $12)))",
+		12, {TIMESTAMPTZOID, TEXTOID, OIDOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	TEXTOID, TEXTOID, INT8OID, TEXTOID}};
 	QueryCall	q;
 
 	query_begin(&q, &insert);
@@ -33,6 +34,8 @@ event_store_add(const Event *event, TimestampTz now)
 	query_arg_optional(&q, Int32GetDatum(event->attempt), event->attempt == 0);
 	query_arg_text(&q, event->outcome);
 	query_arg_text(&q, event->error);
+	query_arg_optional(&q, Int64GetDatum(event->run_id), event->run_id == 0);
+	query_arg_text(&q, event->run_name);
 	query_run(&q);
 	query_end(&q);
 }

@@ -9,7 +9,7 @@
 
 #include "policy.h"
 
-/* Something that happened to a task or an agent. */
+/* Something that happened to a task, an agent or a run. */
 typedef struct Event
 {
 	EventKind	kind;
@@ -17,10 +17,12 @@ typedef struct Event
 	int64		task_id;		/* 0: none */
 	const char *capability;		/* NULL: none, likewise below */
 	const char *agent_id;
-	const char *status;			/* of the task or agent, from now on */
+	const char *status;			/* of the task, agent or run, from now on */
 	int32		attempt;		/* 0: none */
 	const char *outcome;		/* of an attempt */
 	const char *error;
+	int64		run_id;			/* of an event of a run; 0: none */
+	const char *run_name;
 } Event;
 
 /* The row of ains.event_progress; see core/event.c. */

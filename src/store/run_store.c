@@ -42,7 +42,7 @@ run_store_insert(const NewRun *run)
 	return run_id;
 }
 
-#define RUN_COLUMNS "run_id, owner::oid, status, target, on_failure = 'continue'"
+#define RUN_COLUMNS "run_id, owner::oid, status, target, on_failure = 'continue', name"
 
 /* snapshot: NULL for the statement's own. */
 static bool
@@ -62,6 +62,7 @@ find_one(SavedQuery *query, int64 run_id, Snapshot snapshot, RunRow *run)
 		run->status = query_text_copy(&q, 0, 3);
 		run->target = query_isnull(&q, 0, 4) ? 0 : query_int32(&q, 0, 4);
 		run->goes_on = query_bool(&q, 0, 5);
+		run->name = query_text_copy(&q, 0, 6);
 	}
 	query_end(&q);
 	return found;
@@ -70,10 +71,10 @@ find_one(SavedQuery *query, int64 run_id, Snapshot snapshot, RunRow *run)
 /* Columns of ains.run, for rows.h. */
 enum
 {
-	R_RUN_ID, R_OWNER, R_STATUS, R_TARGET, R_ON_FAILURE
+	R_RUN_ID, R_OWNER, R_STATUS, R_TARGET, R_ON_FAILURE, R_NAME
 };
 static const char *const run_columns[] = {
-	"run_id", "owner", "status", "target", "on_failure", NULL};
+	"run_id", "owner", "status", "target", "on_failure", "name", NULL};
 static RowTable runs = {.columns = run_columns};
 
 /* A run by the latest snapshot; false: there is none. */
@@ -100,6 +101,7 @@ run_store_find(Oid task_relid, int64 run_id, RunRow *run)
 		run->status = TextDatumGetCString(rows_get(&runs, R_STATUS));
 		run->target = rows_isnull(&runs, R_TARGET) ? 0 : DatumGetInt32(rows_get(&runs, R_TARGET));
 		run->goes_on = strcmp(TextDatumGetCString(rows_get(&runs, R_ON_FAILURE)), "continue") == 0;
+		run->name = TextDatumGetCString(rows_get(&runs, R_NAME));
 	}
 	rows_close(&runs);
 	return found;

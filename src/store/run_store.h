@@ -15,6 +15,7 @@ typedef struct RunRow
 {
 	int64		run_id;
 	Oid			owner;
+	char	   *name;
 	char	   *status;
 	int32		target;			/* 0: none */
 	bool		goes_on;		/* on_failure = 'continue' */

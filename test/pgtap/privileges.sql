@@ -124,6 +124,7 @@ INSERT INTO may VALUES
     ('view runs',                 'SELECT FROM ains.runs',                                             'y', 'y', 'y', 'y', '-', 'y'),
     -- tables and what only the library uses: nobody's
     ('view task_info',            'SELECT FROM ains.task_info',                                        '-', '-', '-', '-', '-', 'y'),
+    ('view visible_task',         'SELECT FROM ains.visible_task',                                     '-', '-', '-', '-', '-', 'y'),
     ('table task',                'SELECT FROM ains.task',                                             '-', '-', '-', '-', '-', 'y'),
     ('table task: insert',        $$INSERT INTO ains.task (rank, lane_id, status, priority, run_at, created_at, enqueued_by, capability, payload)
                                     SELECT 1, 1, 'PENDING', 1, now(), now(), 10, 'tap work', '1'$$,    '-', '-', '-', '-', '-', 'y'),

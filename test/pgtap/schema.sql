@@ -29,7 +29,8 @@ SELECT set_eq(
           'schedule', 'task', 'task_history', 'template', 'trust_event', 'webhook'],
     'the tables');
 SELECT views_are('ains', ARRAY['active_agents', 'agents', 'attempts', 'counters', 'dead_agents',
-    'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'webhooks']);
+    'dead_letters', 'events', 'runs', 'schedules', 'task_info', 'tasks', 'templates', 'visible_task',
+    'webhooks']);
 SELECT is_partitioned('ains', 'task_history', 'history is partitioned');
 SELECT is_partitioned('ains', 'attempt', 'attempts are partitioned');
 
@@ -138,7 +139,7 @@ INSERT INTO fn VALUES
 ('claim', 'agent_id text, max_tasks integer DEFAULT 1, lease interval DEFAULT NULL::interval, capabilities text[] DEFAULT NULL::text[], incarnation bigint DEFAULT NULL::bigint', 'SETOF (task_id bigint, lease_token bigint, capability text, payload jsonb, priority integer, attempt integer, max_attempts integer, lease_expires_at timestamp with time zone, run_id bigint, checkpoint jsonb, deadline timestamp with time zone, metadata jsonb)'),
 ('wait_for_task', 'agent_id text, timeout interval DEFAULT ''00:00:30''::interval, INOUT ready boolean DEFAULT NULL::boolean, capabilities text[] DEFAULT NULL::text[]', 'procedure'),
 ('extend_lease', 'task_id bigint, lease_token bigint, lease interval DEFAULT NULL::interval', 'timestamp with time zone'),
-('checkpoint', 'task_id bigint, lease_token bigint, state jsonb, progress real DEFAULT NULL::real', 'timestamp with time zone'),
+('checkpoint', 'task_id bigint, lease_token bigint, state jsonb, progress double precision DEFAULT NULL::double precision', 'timestamp with time zone'),
 ('complete', 'task_id bigint, lease_token bigint, result jsonb DEFAULT NULL::jsonb, usage jsonb DEFAULT NULL::jsonb', 'void'),
 ('complete_batch', 'task_ids bigint[], lease_tokens bigint[], results jsonb DEFAULT NULL::jsonb', 'SETOF bigint'),
 ('fail', 'task_id bigint, lease_token bigint, error text, retryable boolean DEFAULT NULL::boolean, retry_after interval DEFAULT NULL::interval', 'ains.task_status'),
@@ -303,7 +304,8 @@ SELECT is_empty('SELECT oid::regprocedure FROM real WHERE proleakproof', 'none c
 SELECT is_empty($$SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'ains_internal'::regnamespace
                    AND (p.prosecdef OR p.proparallel <> 'u')$$, 'the same in ains_internal');
 SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE relnamespace = 'ains'::regnamespace AND relkind = 'v'
-                   AND relname <> 'task_info' AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$,
+                   AND relname NOT IN ('task_info', 'visible_task')
+                   AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)$$,
     'views that filter are security barriers');
 SELECT is_empty($$SELECT rolname FROM pg_roles WHERE rolname ~ '^ains_(producer|agent|monitor|admin)$'
                    AND (rolcanlogin OR rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)$$,

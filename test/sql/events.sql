@@ -125,3 +125,80 @@ SELECT ains.enqueue('work') > 0;
 CALL t.publish();
 SELECT count(*) FROM ains.events;
 SELECT pruned < published FROM ains.event_progress;
+
+-- runs: how they end, in the transaction that ends the last task, and what is decided
+CALL t.forget();
+SELECT agent_id FROM ains.register_agent('r', capabilities => ARRAY['step']);
+CREATE FUNCTION t.work(tasks integer, broken boolean DEFAULT false) RETURNS bigint LANGUAGE sql AS $$
+SELECT count(CASE WHEN broken THEN ains.fail(task_id, lease_token, 'broken', retryable => false)::text
+             ELSE ains.complete(task_id, lease_token)::text END) FROM ains.claim('r', tasks);
+$$;
+CREATE VIEW t.run_events AS
+SELECT kind, CASE WHEN owner <> session_user::regrole THEN owner END AS owner, detail->>'status' AS status, detail->>'name' AS name,
+       (detail->>'run_id')::bigint = (SELECT run_id FROM ains.run r WHERE r.name = detail->>'name') AS its_id, task_id, capability, agent_id,
+       detail - '{status,name,run_id}'::text[] AS more FROM ains.events WHERE kind LIKE 'run.%' ORDER BY event_id;
+SET ains.events = 'run.*';
+SET ROLE regress_producer;
+SELECT ains.create_run('short', target => 5) AS short, ains.create_run('good') AS good, ains.create_run('bad') AS bad,
+       ains.create_run('unwanted') AS unwanted \gset
+SELECT count(*) FROM ains.enqueue_batch('step', '[1, 2]', run_id => :short);
+RESET ROLE;
+SELECT t.work(2);
+SELECT ains.enqueue('step', run_id => :good) > 0;
+SELECT t.work(1);
+SELECT ains.enqueue('step', run_id => :bad) > 0;
+SELECT t.work(1, broken => true);
+SELECT ains.enqueue('step', run_id => :unwanted) > 0;
+SELECT ains.cancel_run(:unwanted);
+SELECT ains.resolve_run(:short, 'continue');
+SELECT ains.enqueue('step', run_id => :short) > 0;
+SELECT t.work(1);
+SELECT ains.resolve_run(:short, 'accept');
+-- a run that is retried ends again
+SELECT ains.retry_run(:bad);
+SELECT t.work(1);
+CALL t.publish();
+SELECT * FROM t.run_events;
+CALL t.forget();
+
+-- what is rolled back, by halves, too; an end is told at the commit, and once
+SELECT ains.create_run('half') AS half \gset
+SELECT count(*) FROM ains.enqueue_batch('step', '[1, 2]', run_id => :half);
+BEGIN;
+SAVEPOINT s;
+SELECT ains.cancel_run(:half);
+ROLLBACK TO s;
+SELECT t.work(1);
+SAVEPOINT s;
+SELECT t.work(1);
+ROLLBACK TO s;
+COMMIT;
+BEGIN;
+SELECT t.work(1);
+ROLLBACK;
+SELECT count(*) AS none FROM ains.event;
+BEGIN;
+SAVEPOINT s;
+SELECT t.work(1);
+RELEASE s;
+SELECT count(*) AS not_before_commit FROM ains.event;
+COMMIT;
+SELECT ains.create_run('at once', target => 2) AS at_once \gset
+BEGIN;
+SELECT ains.enqueue('step', run_id => :at_once) > 0;
+SELECT t.work(1);
+COMMIT;
+SELECT ains.resolve_run(:at_once, 'cancel');
+CALL t.publish();
+SELECT * FROM t.run_events;
+CALL t.forget();
+
+-- the sweeper ends one; a kind that is not wanted is not recorded
+SET ains.events = 'run.failed';
+SELECT ains.create_run('expired') AS expired, ains.create_run('quiet') AS quiet \gset
+SELECT ains.enqueue('step', run_id => :expired, expires_at => t.now() + '1 s') > 0;
+SELECT ains.cancel_run(:quiet);
+SELECT t.advance('2 s');
+SELECT tasks_expired FROM ains.sweep();
+CALL t.publish();
+SELECT * FROM t.run_events;

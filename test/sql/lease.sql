@@ -24,6 +24,8 @@ SELECT leases_expired FROM ains.sweep();
 -- a checkpoint saves where to resume, and extends the lease
 SELECT t.about(ains.checkpoint(2, t.token(2), '{"page": 3}', 0.25), '1 min') AS until;
 SELECT checkpoint, progress FROM ains.get_task(2);
+-- floats as drivers send them, and those of the column
+SELECT ains.checkpoint(2, t.token(2), '{"page": 3}', 0.25::float8) IS NOT NULL AS saved, ains.checkpoint(2, t.token(2), '{"page": 3}', 0.25::real) IS NOT NULL AS saved;
 -- a progress that is not given stays
 SELECT ains.checkpoint(2, t.token(2), '"later"') IS NOT NULL AS saved;
 SELECT checkpoint, progress FROM ains.get_task(2);
@@ -45,6 +47,7 @@ CALL t.refused($$SELECT ains.checkpoint(NULL, 1, '{}')$$);
 CALL t.refused($$SELECT ains.checkpoint(1, NULL, '{}')$$);
 CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', -0.1)$$);
 CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', 1.1)$$);
+CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', 1.000000001)$$);
 CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', 'NaN')$$);
 CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', 'Infinity')$$);
 CALL t.refused($$SELECT ains.checkpoint(1, t.token(1), '{}', '-Infinity')$$);

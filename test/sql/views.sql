@@ -25,8 +25,9 @@ RESET ROLE;
 -- the columns, all of them, and in their order
 SELECT string_agg(attname, ', ' ORDER BY attnum) AS task_info FROM pg_attribute WHERE attrelid = 'ains.task_info'::regclass AND attnum > 0;
 SELECT string_agg(attname, ', ' ORDER BY attnum) AS tasks FROM pg_attribute WHERE attrelid = 'ains.tasks'::regclass AND attnum > 0;
+SELECT array_agg((attname, atttypid) ORDER BY attnum) = (SELECT array_agg((attname, atttypid) ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'ains.tasks'::regclass AND attnum > 0) AS the_same FROM pg_attribute WHERE attrelid = 'ains.dead_letters'::regclass AND attnum > 0;
 SELECT string_agg(attname, ', ' ORDER BY attnum) AS agents FROM pg_attribute WHERE attrelid = 'ains.agents'::regclass AND attnum > 0;
-SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'ains'::regnamespace AND relkind = 'v' AND relname <> 'task_info' ORDER BY relname::text COLLATE "C";
+SELECT relname, reloptions FROM pg_class WHERE relnamespace = 'ains'::regnamespace AND relkind = 'v' AND relname NOT IN ('task_info', 'visible_task') ORDER BY relname::text COLLATE "C";
 
 -- which rows, and which payloads
 CREATE FUNCTION t.who_sees_what() RETURNS TABLE (role text, tasks text, payloads text, results text, dead_letters text, attempts text, agents text, get_task text)

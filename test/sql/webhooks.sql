@@ -123,6 +123,29 @@ SELECT count(*) - :before AS more FROM t.deliveries;
 CALL t.publish();
 SELECT count(*) - :before AS more FROM t.deliveries;
 
+-- a run that waits for somebody: who may see it is told
+SET ains.events = 'run.*';
+SET ROLE regress_producer;
+SELECT ains.add_webhook('https://decide.example', '{run.needs_decision}', 'secret') AS decide \gset
+SELECT ains.create_run('mine', target => 2) AS run \gset
+SELECT ains.enqueue('step', run_id => :run) > 0;
+SET ROLE regress_producer2;
+SELECT ains.add_webhook('https://theirs.example', '{run.*}', 'secret') AS theirs \gset
+RESET ROLE;
+SELECT agent_id FROM ains.register_agent('worker', capabilities => '{step}');
+SELECT ains.complete(task_id, lease_token) FROM ains.claim('worker');
+SET ROLE regress_producer;
+SELECT ains.resolve_run(:run, 'accept');
+RESET ROLE;
+CALL t.publish();
+SELECT enqueued_by::text, payload->>'url' AS url, payload->'headers'->>'X-AINS-Event' AS event,
+       (body->'detail'->>'run_id')::bigint = :run AS run, body - '{event_id,happened_at}'::text[] #- '{detail,run_id}' AS body
+  FROM ains.task, LATERAL (SELECT (payload->>'body')::jsonb AS body) b
+ WHERE capability = 'ains.webhook' AND body->>'event' LIKE 'run.%' ORDER BY task_id;
+SET ROLE regress_admin;
+SELECT ains.remove_webhook(:decide), ains.remove_webhook(:theirs);
+RESET ROLE;
+
 -- everybody removes his own
 SET ROLE regress_producer2;
 \set ON_ERROR_STOP off

@@ -62,13 +62,13 @@ my $receiver = IPC::Run::start([ 'python3', "$dir/receiver.py", $dir, $secret ])
 poll(sub { -s "$dir/port" }) or die 'the receiver does not start';
 my $port = slurp_file("$dir/port");
 
-my $node = ains_node('main', conf => "ains.events = 'task.completed, task.failed, agent.dead'");
+my $node = ains_node('main', conf => "ains.events = 'task.completed, task.failed, agent.dead, run.needs_decision'");
 $node->safe_psql('postgres', 'CREATE ROLE producer LOGIN; GRANT ains_producer TO producer;
 	CREATE ROLE courier LOGIN; GRANT ains_agent TO courier');
 my $s = AinsTest::Session->new($node);
 my $producer = AinsTest::Session->new($node, user => 'producer');
 
-my $webhook = $producer->query("SELECT ains.add_webhook('http://127.0.0.1:$port/hook', '{task.completed,task.failed}', '$secret')");
+my $webhook = $producer->query("SELECT ains.add_webhook('http://127.0.0.1:$port/hook', '{task.completed,task.failed,run.*}', '$secret')");
 $s->query("SELECT ains.configure_capability('ains.webhook', max_attempts => 3, backoff => 'fixed', backoff_base => '10 ms', jitter => 0)");
 $s->query("SELECT ains.register_agent('worker', capabilities => ARRAY['grüße'])");
 
@@ -122,14 +122,25 @@ $delivery = happens('complete(task_id, lease_token)');
 eventually($s, "SELECT status, attempt, error FROM ains.tasks WHERE $delivery", 'FAILED|1|exit code 65: the answer was 410', 'gone for good');
 
 # ----------------------------------------------------------------------
+# A run that falls short of its target
+# ----------------------------------------------------------------------
+answer('200');
+my $run = $producer->query(q{SELECT ains.create_run('leads', target => 2)});
+$producer->query("SELECT ains.enqueue('step', run_id => $run)");
+$s->query(q{SELECT ains.register_agent('stepper', capabilities => '{step}')});
+$s->query(q{SELECT ains.complete(task_id, lease_token) FROM ains.claim('stepper')});
+eventually($s, qq{SELECT status, result, payload->>'body' ~ '"run_id": $run,' FROM ains.tasks WHERE payload->'headers'->>'X-AINS-Event' = 'run.needs_decision'},
+	'COMPLETED|{"status": 200}|t', 'somebody is told which run waits for a decision');
+
+# ----------------------------------------------------------------------
 # No more than that
 # ----------------------------------------------------------------------
-is($s->query(q{SELECT count(*) FROM ains.tasks WHERE capability = 'ains.webhook'}), '4', 'one task for each event, none for what became of deliveries');
+is($s->query(q{SELECT count(*) FROM ains.tasks WHERE capability = 'ains.webhook'}), '6', 'one task for each event, none for what became of deliveries');
 $producer->query("SELECT ains.remove_webhook($webhook)");
 answer('200');
 happens('complete(task_id, lease_token)');
 eventually($s, q{SELECT count(*) FROM ains.events WHERE capability = 'grüße'}, '5', 'the event is there');
-is($s->query(q{SELECT count(*) FROM ains.tasks WHERE capability = 'ains.webhook'}), '4', 'a webhook that was removed is told nothing');
+is($s->query(q{SELECT count(*) FROM ains.tasks WHERE capability = 'ains.webhook'}), '6', 'a webhook that was removed is told nothing');
 
 # The secret is nowhere but in its row.
 is($s->query(qq{SELECT count(*) FROM ains.task_info WHERE payload::text ~ '$secret'}), '0', 'no task has the secret');
