@@ -71,18 +71,18 @@ $s->query('SELECT ains.sweep()');
 one_more();
 cmp_ok(reads() - $before, '>', 40_000, 'an audit reads them');
 
+# On a slow machine the next one may come in between: then once more.
 my $rounds = 30;
-my $began = now();
-$before = reads();
-one_more() for 1 .. $rounds;
-my $read = reads() - $before;
-my $took = now() - $began;
-note(sprintf '%d entries read in %d rounds and %.1f s', $read, $rounds, $took);
-SKIP:
+my $read;
+for my $try (1 .. 5)
 {
-	skip 'a slow machine: another audit may have been due', 1 if $took > 4;
-	cmp_ok($read, '<', $rounds * 100, 'a sweep costs what is due');
+	$before = reads();
+	one_more() for 1 .. $rounds;
+	$read = reads() - $before;
+	note("$read entries read in $rounds rounds");
+	last if $read < $rounds * 100;
 }
+cmp_ok($read, '<', $rounds * 100, 'a sweep costs what is due');
 
 # What was changed by hand is found all the same, when an audit is due again.
 $s->query("INSERT INTO ains.task (rank, lane_id, status, priority, run_at, created_at, enqueued_by, capability, payload)
