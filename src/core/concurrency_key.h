@@ -12,7 +12,7 @@
 
 extern TaskStatus concurrency_key_enter(Call *call, const char *capability, const char *key);
 extern void concurrency_key_leave(Call *call, const char *capability, const char *key);
-extern bool concurrency_key_is_free(const TaskRow *task);
+extern bool concurrency_key_is_free(Call *call, const TaskRow *task);
 extern bool concurrency_key_hand_on(Call *call, bool all);
 
 #endif							/* AINS_CONCURRENCY_KEY_H */

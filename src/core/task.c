@@ -45,8 +45,6 @@ place(Call *call, NewTask *task, bool blocked)
 	task->status = blocked ? TASK_BLOCKED
 		: task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
 	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
-	if (task->status == TASK_PENDING)
-		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
 		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
@@ -54,6 +52,9 @@ place(Call *call, NewTask *task, bool blocked)
 		task->lane_id = route_lane_of_agent(call, capability, task->min_trust, task->agent_id);
 	else if (task->min_trust != 0)
 		task->lane_id = route_lane(call, capability, task->min_trust, NULL);
+	/* this may read the policy anew, so it comes after the last look at it */
+	if (task->status == TASK_PENDING)
+		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	/* ending a task needs a shelf, and this is the time to wait for one */
 	(void) shelf_today(call);
 }
@@ -165,6 +166,9 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 				task_require_visible(call, other.task_id, other.enqueued_by, NULL);
 			if (on_conflict == CONFLICT_REPLACE && other.status != TASK_ACTIVE)
 				task_store_replace(other.task_id, task->payload, task->metadata);
+			/* the place that this one was to have is not taken */
+			if (task->status == TASK_PENDING)
+				concurrency_key_leave(call, task->capability, task->concurrency_key);
 			return other.task_id;
 		}
 		CHECK_FOR_INTERRUPTS(); /* that one ended in between */
@@ -351,8 +355,8 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 }
 
 /*
- * The same without waiting for anybody; false if it is gone, or somebody has it
- * or one that waits for it. The caller may touch it.
+ * The same without waiting for anybody; false if it is gone, or somebody has it,
+ * one that waits for it, its key or the next in line. The caller may touch it.
  */
 bool
 task_cancel_free(Call *call, int64 task_id, const char *reason)
@@ -363,7 +367,8 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 	if (!task_store_lock_free(task_id, &task))
 		return false;
 	task_note_locked(call, &task);
-	if (!dependency_is_free(&task))
+	if (!dependency_is_free(&task) ||
+		(task.status == TASK_PENDING && !concurrency_key_is_free(call, &task)))
 		return false;
 	(void) cancel_locked(call, &task, reason);
 	return true;
@@ -403,6 +408,8 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 	lane_id = route_lane(call, capability, past->min_trust, NULL);
 	if (!history_store_put_back(task_id, status, lane_id, aging_interval, call->now.wall, &back))
 	{
+		if (status == TASK_PENDING)
+			concurrency_key_leave(call, past->capability, past->concurrency_key);
 		*key_is_live = back.key_is_live;
 		return false;
 	}
