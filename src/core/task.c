@@ -116,9 +116,10 @@ refuse_duplicate(const char *capability, const char *unique_key)
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
- * min_trust, agent_id, depends_on, run_id, stage, takes_output, concurrency_key.
+ * min_trust, agent_id, depends_on, run_id, stage, takes_output, concurrency_key,
+ * and has looked at the quota (limit_enqueue), if that is to count.
  * Returns its id, or that of the live task with its unique key. Raises NS007,
- * NS008, 23505, for agent_id NS002 and 22023, for depends_on NS003, NS006 and
+ * 23505, for agent_id NS002 and 22023, for depends_on NS003, NS006 and
  * 42501, for run_id 42704, NS006 and 42501.
  */
 int64
@@ -128,7 +129,6 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 	bool		goes_on = task->run_id != 0 && run_require_open(call, task->run_id);
 	int			unmet_count;
 
-	limit_enqueue(call, 1);
 	unmet_count = dependency_await(call, task->depends_on, task->depends_on_count, false,
 								   goes_on, unmet);
 	place(call, task, unmet_count > 0);

@@ -79,6 +79,35 @@ SELECT tasks_due FROM ains.sweep();
 SELECT * FROM t.live;
 SELECT status, key IS NOT NULL AS has_key, count(*) FROM t.live GROUP BY 1, 2 ORDER BY 1, 2;
 
+-- a quota of the role that made a webhook holds up no deliveries, of it or of others
+CREATE PROCEDURE t.publish() LANGUAGE plpgsql AS $$
+BEGIN
+    -- one pass may meet some transaction that the server itself has open
+    FOR i IN 1 .. 1000 LOOP
+        PERFORM ains.sweep();
+        COMMIT;
+        EXIT WHEN (SELECT published >= (SELECT coalesce(max(event_id), 0) FROM ains.event)
+                     FROM ains.event_progress);
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END
+$$;
+SET ains.events = 'task.cancelled';
+SET ROLE regress_producer;
+SELECT ains.add_webhook('https://one.example', '{task.cancelled}', 'secret') IS NOT NULL;
+SELECT ains.enqueue('other'), ains.enqueue('other'), ains.enqueue('other') \g /dev/null
+RESET ROLE;
+SELECT ains.add_webhook('https://two.example', '{task.cancelled}', 'secret') IS NOT NULL;
+SELECT ains.set_quota('regress_producer', 1, '1 hour');
+SELECT ains.cancel(task_id) FROM ains.task WHERE capability = 'other';
+CALL t.publish();
+SELECT payload->>'url' AS url, count(*) FROM ains.task WHERE capability = 'ains.webhook' GROUP BY 1 ORDER BY 1;
+SET ROLE regress_producer;
+SELECT ains.enqueue('other') IS NOT NULL;
+CALL t.refused($$SELECT ains.enqueue('other')$$);
+RESET ROLE;
+SELECT ains.set_quota('regress_producer', NULL);
+
 -- and the gauges say what the rows say
 SELECT coalesce(sum(value), 0) = (SELECT count(*) FROM ains.task WHERE status = s.status::ains.task_status) AS right, s.status
   FROM unnest('{BLOCKED,SCHEDULED,PENDING,ACTIVE}'::text[]) s (status) LEFT JOIN ains_internal.counters() c ON c.counter = s.status GROUP BY 2 ORDER BY 2;
