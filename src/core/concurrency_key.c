@@ -75,6 +75,29 @@ concurrency_key_enter(Call *call, const char *capability, const char *key)
 	return in_use(capability, key, limit) < limit ? TASK_PENDING : TASK_BLOCKED;
 }
 
+/* Whether tasks of a capability that have this key (NULL: none) have to enter. */
+bool
+concurrency_key_is_limited(Call *call, const char *capability, const char *key)
+{
+	return key != NULL && capability_restore(call, capability)->key_limit > 0;
+}
+
+/*
+ * The same for a task whose row we have just written, BLOCKED as if it stood in
+ * line: one with a unique_key. Who ends the live task of that has its row, which we
+ * wait for, before he locks the key; so we must not have the key by then.
+ */
+TaskStatus
+concurrency_key_enter_written(Call *call, int64 task_id, const char *capability,
+							  const char *key, TimestampTz run_at, TimestampTz wake_at)
+{
+	TaskStatus	status = concurrency_key_enter(call, capability, key);
+
+	if (status == TASK_PENDING)
+		task_store_set_unmet(task_id, 0, TASK_PENDING, run_at, wake_at);
+	return status;
+}
+
 /* A task that was in line is PENDING from now on; its row is locked by us. */
 static void
 release(Call *call, const TaskRow *task)

@@ -52,9 +52,6 @@ place(Call *call, NewTask *task, bool blocked)
 		task->lane_id = route_lane_of_agent(call, capability, task->min_trust, task->agent_id);
 	else if (task->min_trust != 0)
 		task->lane_id = route_lane(call, capability, task->min_trust, NULL);
-	/* this may read the policy anew, so it comes after the last look at it */
-	if (task->status == TASK_PENDING)
-		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	/* ending a task needs a shelf, and this is the time to wait for one */
 	(void) shelf_today(call);
 }
@@ -128,10 +125,17 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
 	bool		goes_on = task->run_id != 0 && run_require_open(call, task->run_id);
 	int			unmet_count;
+	bool		limited;
 
 	unmet_count = dependency_await(call, task->depends_on, task->depends_on_count, false,
 								   goes_on, unmet);
 	place(call, task, unmet_count > 0);
+	/* this may read the policy anew, so it comes after the last look at it */
+	limited = task->status == TASK_PENDING &&
+		concurrency_key_is_limited(call, task->capability, task->concurrency_key);
+	if (limited)
+		task->status = task->unique_key != NULL ? TASK_BLOCKED
+			: concurrency_key_enter(call, task->capability, task->concurrency_key);
 	for (;;)
 	{
 		TaskRow		other;
@@ -149,6 +153,10 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 			if (task->depends_on_count > 0)
 				dependency_store_add(task_id, task->depends_on, task->depends_on_count,
 									 unmet, unmet_count);
+			if (limited && task->unique_key != NULL)
+				task->status = concurrency_key_enter_written(call, task_id, task->capability,
+															 task->concurrency_key,
+															 task->run_at, task->wake_at);
 			announce(call, task, task->rank, task_id);
 			if (task->run_id != 0)
 				run_note_added(call, task->run_id, 1);
@@ -166,9 +174,6 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 				task_require_visible(call, other.task_id, other.enqueued_by, NULL);
 			if (on_conflict == CONFLICT_REPLACE && other.status != TASK_ACTIVE)
 				task_store_replace(other.task_id, task->payload, task->metadata);
-			/* the place that this one was to have is not taken */
-			if (task->status == TASK_PENDING)
-				concurrency_key_leave(call, task->capability, task->concurrency_key);
 			return other.task_id;
 		}
 		CHECK_FOR_INTERRUPTS(); /* that one ended in between */
@@ -392,6 +397,7 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 	int64	   *unmet = NULL;
 	int			count = 0;
 	int			unmet_count = 0;
+	bool		limited;
 	TaskStatus	status;
 
 	if (past->depends_on_count > 0)
@@ -401,18 +407,21 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 		unmet_count = dependency_await(call, depends_on, count, true,
 									   run_goes_on(call, past->run_id), unmet);
 	}
-	status = unmet_count > 0 ? TASK_BLOCKED
-		: concurrency_key_enter(call, past->capability, past->concurrency_key);
+	/* its unique_key comes before its key, if it has one */
+	limited = unmet_count == 0 &&
+		concurrency_key_is_limited(call, past->capability, past->concurrency_key);
+	status = unmet_count > 0 || limited ? TASK_BLOCKED : TASK_PENDING;
 	capability = capability_restore(call, past->capability);
 	aging_interval = capability->aging_interval;
 	lane_id = route_lane(call, capability, past->min_trust, NULL);
 	if (!history_store_put_back(task_id, status, lane_id, aging_interval, call->now.wall, &back))
 	{
-		if (status == TASK_PENDING)
-			concurrency_key_leave(call, past->capability, past->concurrency_key);
 		*key_is_live = back.key_is_live;
 		return false;
 	}
+	if (limited)
+		status = concurrency_key_enter_written(call, task_id, past->capability,
+											   past->concurrency_key, call->now.wall, 0);
 	if (count > 0)
 		dependency_store_add(task_id, depends_on, count, unmet, unmet_count);
 	if (status == TASK_PENDING)
