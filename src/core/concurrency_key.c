@@ -31,6 +31,7 @@
 
 #include "core/capability.h"
 #include "core/event.h"
+#include "core/route.h"
 #include "core/task.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
@@ -74,6 +75,29 @@ concurrency_key_enter(Call *call, const char *capability, const char *key)
 	return in_use(capability, key, limit) < limit ? TASK_PENDING : TASK_BLOCKED;
 }
 
+/* Whether tasks of a capability that have this key (NULL: none) have to enter. */
+bool
+concurrency_key_is_limited(Call *call, const char *capability, const char *key)
+{
+	return key != NULL && capability_restore(call, capability)->key_limit > 0;
+}
+
+/*
+ * The same for a task whose row we have just written, BLOCKED as if it stood in
+ * line: one with a unique_key. Who ends the live task of that has its row, which we
+ * wait for, before he locks the key; so we must not have the key by then.
+ */
+TaskStatus
+concurrency_key_enter_written(Call *call, int64 task_id, const char *capability,
+							  const char *key, TimestampTz run_at, TimestampTz wake_at)
+{
+	TaskStatus	status = concurrency_key_enter(call, capability, key);
+
+	if (status == TASK_PENDING)
+		task_store_set_unmet(task_id, 0, TASK_PENDING, run_at, wake_at);
+	return status;
+}
+
 /* A task that was in line is PENDING from now on; its row is locked by us. */
 static void
 release(Call *call, const TaskRow *task)
@@ -82,7 +106,8 @@ release(Call *call, const TaskRow *task)
 	task_store_set_unmet(task->task_id, 0, TASK_PENDING, Max(task->run_at, call->now.wall),
 						 task->expires_at);
 	counters_note(call->db, task->capability, 0, TASK_BLOCKED, TASK_PENDING, 0);
-	effect_ready(call->db, task->lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+	effect_ready(call->db, route_waiting(call, task), (ReadyKey) {task->rank, task->task_id},
+				 ON_COMMIT);
 	task_note_event(call, task, EVENT_TASK_DUE, TASK_PENDING);
 	if (task->expires_at != 0)
 		effect_wake_at(call->db, task->expires_at);
@@ -90,10 +115,11 @@ release(Call *call, const TaskRow *task)
 
 /*
  * Makes the next in line PENDING, as many as there is room for but at most so
- * many; returns how many. The key is locked by us.
+ * many; returns how many. The key is locked by us. With skip_locked, those that
+ * somebody has locked are left for the next time.
  */
 static int
-release_next(Call *call, const char *capability, const char *key, int room)
+release_next(Call *call, const char *capability, const char *key, int room, bool skip_locked)
 {
 	int			released = 0;
 	int			count;
@@ -109,8 +135,10 @@ release_next(Call *call, const char *capability, const char *key, int room)
 		{
 			TaskRow		task;
 
-			if (task_store_lock(ids[i], &task))
+			effects_reserve(1);
+			if (skip_locked ? task_store_lock_free(ids[i], &task) : task_store_lock(ids[i], &task))
 			{
+				task_note_locked(call, &task);
 				/* it may have been changed, or been put back with another key, meanwhile */
 				if (task.status == TASK_BLOCKED && task.unmet == 0 &&
 					task.concurrency_key != NULL && strcmp(task.concurrency_key, key) == 0)
@@ -119,7 +147,7 @@ release_next(Call *call, const char *capability, const char *key, int room)
 					released++;
 				}
 			}
-			else if (IsolationUsesXactSnapshot())
+			else if (!skip_locked && IsolationUsesXactSnapshot())
 				/* the next look would find it again */
 				ereport(ERROR,
 						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -130,7 +158,7 @@ release_next(Call *call, const char *capability, const char *key, int room)
 			CHECK_FOR_INTERRUPTS();
 		}
 		/* one that was ended meanwhile leaves its place to who comes next */
-	} while (count > 0 && released < room);
+	} while (count > 0 && released < room && !skip_locked);
 	return released;
 }
 
@@ -151,19 +179,37 @@ concurrency_key_leave(Call *call, const char *capability, const char *key)
 		return;
 	concurrency_key_store_lock(capability, key);
 	used = in_use(capability, key, limit);
-	if (used < limit && release_next(call, capability, key, 1) == 0 && used == 0)
+	if (used < limit && release_next(call, capability, key, 1, false) == 0 && used == 0)
 		concurrency_key_store_forget(capability, key);
 }
 
 /*
- * For the sweeper, which must not wait for anybody: whether nobody has the
- * task's key locked. Locks it.
+ * For those who must not wait for anybody: whether nobody has the task's key
+ * locked, nor the first in line, who would be next. Locks them.
  */
 bool
-concurrency_key_is_free(const TaskRow *task)
+concurrency_key_is_free(Call *call, const TaskRow *task)
 {
-	return task->concurrency_key == NULL ||
-		concurrency_key_store_lock_free(task->capability, task->concurrency_key);
+	Snapshot	snapshot;
+	TaskRow		next;
+	int64	   *ids;
+	int			count;
+
+	if (task->concurrency_key == NULL)
+		return true;
+	if (!concurrency_key_store_lock_free(task->capability, task->concurrency_key))
+		return false;
+	snapshot = latest_snapshot();
+	ids = concurrency_key_store_waiting(snapshot, task->capability, task->concurrency_key, 1,
+										&count);
+	UnregisterSnapshot(snapshot);
+	if (count == 0)
+		return true;
+	effects_reserve(1);
+	if (!task_store_lock_free(ids[0], &next))
+		return false;
+	task_note_locked(call, &next);
+	return true;
 }
 
 /* Where the round over all keys goes on; in TopMemoryContext. NULL: none runs. */
@@ -231,7 +277,8 @@ concurrency_key_hand_on(Call *call, bool all)
 			if (limit > 0)
 				room = Min(room, limit - in_use(keys[i].capability, keys[i].key, limit));
 			if (room > 0)
-				released += release_next(call, keys[i].capability, keys[i].key, room);
+				released += release_next(call, keys[i].capability, keys[i].key, room,
+										 true);
 			/* this key may have more of them */
 			if (released >= AINS_SWEEP_BATCH)
 				return true;

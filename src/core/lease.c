@@ -534,7 +534,7 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 		/* it may have changed hands before we had the lock */
 		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
 			(!skip_locked || (dependency_is_free(&tasks[i]) &&
-							  concurrency_key_is_free(&tasks[i]))))
+							  concurrency_key_is_free(call, &tasks[i]))))
 			tasks[held++] = tasks[i];
 	}
 	*count = held;

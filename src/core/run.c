@@ -24,7 +24,10 @@
  *
  * The lock is held from there to the end of the commit only, and runs are locked
  * in the order of their ids; so it is held for as long as a commit takes, and by
- * nobody who waits for a task.
+ * nobody who waits for a task. Whoever holds it may have to wait for the row of the
+ * run; so nobody who has that row locked puts tasks back, which takes the lock as it
+ * commits, and may wait for tasks before. Orders to a run (cancel, retry, resolve)
+ * are kept apart by a lock of their own instead, until the end of the transaction.
  *
  * A transaction that adds tasks looks at the run once more under that lock. Has
  * it ended meanwhile, it is RUNNING again, unless it was cancelled.
@@ -50,6 +53,7 @@
 
 /* As in worker/sweeper.c: nobody else's advisory locks are of this class. */
 #define RUN_LOCK_CLASS		4
+#define ORDER_LOCK_CLASS	5
 
 /* What this transaction did to one stage of a run, at one level of nesting. */
 typedef struct RunNote
@@ -160,12 +164,12 @@ run_note_put_back(Call *call, int64 run_id, const char *stage, TaskStatus was)
 }
 
 static void
-lock_run(int64 run_id, LOCKMODE mode, bool give_back)
+lock_run(int64 run_id, uint16 lock_class, LOCKMODE mode, bool give_back)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (run_id >> 32), (uint32) run_id,
-						 RUN_LOCK_CLASS);
+						 lock_class);
 	if (give_back)
 		LockRelease(&tag, mode, false);
 	else
@@ -243,7 +247,7 @@ end_if_over(int64 run_id)
 	bool		is_over;
 
 	live = run_store_count_live(run_id, snapshot);
-	/* once more with its row locked: who cancels it may have come first */
+	/* locked only if need be, and looked at again: somebody may cancel it */
 	is_over = live == 0 && run_store_find(notes_relid, run_id, &run) && is_running(&run) &&
 		run_store_lock(run_id, &run) && is_running(&run);
 	if (is_over)
@@ -309,14 +313,14 @@ settle(const RunNote *first, int count)
 		if (is_tally(&first[i].tally))
 			run_store_add_tally(notes_relid, &first[i].tally);
 	}
-	lock_run(run_id, ShareLock, false);
+	lock_run(run_id, RUN_LOCK_CLASS, ShareLock, false);
 	if (added > 0)
 		reopen(run_id, put_back);
 	/* if it added more than it ended there is one of its own that lives */
 	if (ended == 0 || runs_take(notes_call.db, run_id, ended) || added > ended)
 		return;
-	lock_run(run_id, ShareLock, true);
-	lock_run(run_id, ExclusiveLock, false);
+	lock_run(run_id, RUN_LOCK_CLASS, ShareLock, true);
+	lock_run(run_id, RUN_LOCK_CLASS, ExclusiveLock, false);
 	end_if_over(run_id);
 }
 
@@ -419,10 +423,11 @@ require_own(Call *call, const RunRow *run)
 				 errhint("Use a member of that role or of ains_admin.")));
 }
 
-/* The run, locked, for somebody who may change it. Raises 42704 and 42501. */
+/* The run, locked, for somebody who may change its row. Raises 42704 and 42501. */
 static void
 lock_own(Call *call, int64 run_id, RunRow *run)
 {
+	lock_run(run_id, ORDER_LOCK_CLASS, ExclusiveLock, false);
 	if (!run_store_lock(run_id, run))
 		refuse_unknown(run_id);
 	require_own(call, run);
@@ -545,7 +550,11 @@ run_retry(Call *call, int64 run_id)
 	int			count;
 	int64		retried = 0;
 
-	lock_own(call, run_id, &run);
+	/* its row is not locked: see above */
+	lock_run(run_id, ORDER_LOCK_CLASS, ExclusiveLock, false);
+	if (!run_store_find(call->db->task_relid, run_id, &run))
+		refuse_unknown(run_id);
+	require_own(call, &run);
 	ids = run_store_ended_tasks(run_id, strcmp(run.status, "CANCELLED") == 0, &count);
 	for (int i = 0; i < count; i++)
 	{

@@ -6,6 +6,7 @@
  * locks its row, handles all times up to now, and moves that on, in one
  * transaction: so each time becomes one task, or none, whoever else runs it.
  */
+#include "core/limit.h"
 #include "core/schedule.h"
 
 #include "access/xact.h"
@@ -215,6 +216,7 @@ enqueue_for(Call *call, const Schedule *schedule, TimestampTz time)
 	};
 
 	as_owner.role = schedule->owner;
+	limit_enqueue(&as_owner, 1);
 	return task_enqueue(&as_owner, &task, CONFLICT_RETURN);
 }
 

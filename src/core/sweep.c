@@ -290,7 +290,7 @@ handle_due(Call *call, SweepCounts *counts)
 		task_note_locked(call, &tasks[i]);
 	for (int i = 0; i < count; i++)
 	{
-		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(&tasks[i]))
+		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(call, &tasks[i]))
 			continue;
 		handled++;
 		if (tasks[i].status == TASK_ACTIVE)

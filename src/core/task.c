@@ -45,8 +45,6 @@ place(Call *call, NewTask *task, bool blocked)
 	task->status = blocked ? TASK_BLOCKED
 		: task->run_at > call->now.wall ? TASK_SCHEDULED : TASK_PENDING;
 	task->rank = policy_rank(task->run_at, task->priority, capability->aging_interval);
-	if (task->status == TASK_PENDING)
-		task->status = concurrency_key_enter(call, task->capability, task->concurrency_key);
 	task->wake_at = task->expires_at;
 	if (task->status == TASK_SCHEDULED)
 		task->wake_at = task->wake_at == 0 ? task->run_at : Min(task->wake_at, task->run_at);
@@ -115,9 +113,10 @@ refuse_duplicate(const char *capability, const char *unique_key)
 /*
  * Enqueues a task; of it, the caller fills in capability, priority,
  * max_attempts, timeout, run_at, expires_at, unique_key, payload, metadata,
- * min_trust, agent_id, depends_on, run_id, stage, takes_output, concurrency_key.
+ * min_trust, agent_id, depends_on, run_id, stage, takes_output, concurrency_key,
+ * and has looked at the quota (limit_enqueue), if that is to count.
  * Returns its id, or that of the live task with its unique key. Raises NS007,
- * NS008, 23505, for agent_id NS002 and 22023, for depends_on NS003, NS006 and
+ * 23505, for agent_id NS002 and 22023, for depends_on NS003, NS006 and
  * 42501, for run_id 42704, NS006 and 42501.
  */
 int64
@@ -126,11 +125,17 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 	int64	   *unmet = palloc(Max(task->depends_on_count, 1) * sizeof(int64));
 	bool		goes_on = task->run_id != 0 && run_require_open(call, task->run_id);
 	int			unmet_count;
+	bool		limited;
 
-	limit_enqueue(call, 1);
 	unmet_count = dependency_await(call, task->depends_on, task->depends_on_count, false,
 								   goes_on, unmet);
 	place(call, task, unmet_count > 0);
+	/* this may read the policy anew, so it comes after the last look at it */
+	limited = task->status == TASK_PENDING &&
+		concurrency_key_is_limited(call, task->capability, task->concurrency_key);
+	if (limited)
+		task->status = task->unique_key != NULL ? TASK_BLOCKED
+			: concurrency_key_enter(call, task->capability, task->concurrency_key);
 	for (;;)
 	{
 		TaskRow		other;
@@ -148,6 +153,10 @@ task_enqueue(Call *call, NewTask *task, OnConflict on_conflict)
 			if (task->depends_on_count > 0)
 				dependency_store_add(task_id, task->depends_on, task->depends_on_count,
 									 unmet, unmet_count);
+			if (limited && task->unique_key != NULL)
+				task->status = concurrency_key_enter_written(call, task_id, task->capability,
+															 task->concurrency_key,
+															 task->run_at, task->wake_at);
 			announce(call, task, task->rank, task_id);
 			if (task->run_id != 0)
 				run_note_added(call, task->run_id, 1);
@@ -351,8 +360,8 @@ task_cancel(Call *call, int64 task_id, const char *reason)
 }
 
 /*
- * The same without waiting for anybody; false if it is gone, or somebody has it
- * or one that waits for it. The caller may touch it.
+ * The same without waiting for anybody; false if it is gone, or somebody has it,
+ * one that waits for it, its key or the next in line. The caller may touch it.
  */
 bool
 task_cancel_free(Call *call, int64 task_id, const char *reason)
@@ -363,7 +372,8 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 	if (!task_store_lock_free(task_id, &task))
 		return false;
 	task_note_locked(call, &task);
-	if (!dependency_is_free(&task))
+	if (!dependency_is_free(&task) ||
+		(task.status == TASK_PENDING && !concurrency_key_is_free(call, &task)))
 		return false;
 	(void) cancel_locked(call, &task, reason);
 	return true;
@@ -387,6 +397,7 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 	int64	   *unmet = NULL;
 	int			count = 0;
 	int			unmet_count = 0;
+	bool		limited;
 	TaskStatus	status;
 
 	if (past->depends_on_count > 0)
@@ -396,8 +407,10 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 		unmet_count = dependency_await(call, depends_on, count, true,
 									   run_goes_on(call, past->run_id), unmet);
 	}
-	status = unmet_count > 0 ? TASK_BLOCKED
-		: concurrency_key_enter(call, past->capability, past->concurrency_key);
+	/* its unique_key comes before its key, if it has one */
+	limited = unmet_count == 0 &&
+		concurrency_key_is_limited(call, past->capability, past->concurrency_key);
+	status = unmet_count > 0 || limited ? TASK_BLOCKED : TASK_PENDING;
 	capability = capability_restore(call, past->capability);
 	aging_interval = capability->aging_interval;
 	lane_id = route_lane(call, capability, past->min_trust, NULL);
@@ -406,6 +419,9 @@ put_back(Call *call, int64 task_id, const PastTask *past, bool *key_is_live)
 		*key_is_live = back.key_is_live;
 		return false;
 	}
+	if (limited)
+		status = concurrency_key_enter_written(call, task_id, past->capability,
+											   past->concurrency_key, call->now.wall, 0);
 	if (count > 0)
 		dependency_store_add(task_id, depends_on, count, unmet, unmet_count);
 	if (status == TASK_PENDING)

@@ -216,6 +216,7 @@ webhook_deliver(Call *call)
 		NewTask		task = {.capability = AINS_WEBHOOK_CAPABILITY,
 			.payload = payload_of(&webhook, &events[i]), .priority = 5, .timeout = -1};
 
+		/* no quota counts: what it refused would hold up all that comes behind */
 		as_owner.role = webhook.owner;
 		(void) task_enqueue(&as_owner, &task, CONFLICT_RETURN);
 		CHECK_FOR_INTERRUPTS();

@@ -320,12 +320,18 @@ limits_room(DbState *db, int32 lane_id, int64 now_mono, int64 *opens_at)
 		if (limit->limits.generation == pg_atomic_read_u64(&db->policy_generation))
 		{
 			const ClaimLimits *limits = &limit->limits;
+			bool		known = true;
 
 			if (limits->concurrency > 0 && limit->counters == NULL)
 				room = 0;
-			else if (limits->concurrency > 0 && counters_active(db, limit->counters, &active))
-				room = Max(limits->concurrency - active - limit->taken, 0);
-			if (limits->rate > 0 && room > 0)
+			else if (limits->concurrency > 0)
+			{
+				known = counters_active(db, limit->counters, &active);
+				if (known)
+					room = Max(limits->concurrency - active - limit->taken, 0);
+			}
+			/* while nobody knows the slots, there is none to take, whatever the rate */
+			if (limits->rate > 0 && room > 0 && known)
 			{
 				room = Min(room, window_room(limit, limits->rate, limits->period, now_mono));
 				if (room <= 0)

@@ -15,6 +15,7 @@
 #include "core/agent.h"
 #include "core/dependency.h"
 #include "core/explain.h"
+#include "core/limit.h"
 #include "core/task.h"
 #include "errors.h"
 #include "policy.h"
@@ -128,6 +129,7 @@ edge_enqueue(FunctionCallInfo fcinfo, bool takes_output)
 	task.takes_output = takes_output;
 
 	call_begin(&call);
+	limit_enqueue(&call, 1);
 	return task_enqueue(&call, &task, on_conflict);
 }
 
