@@ -290,6 +290,9 @@ handle_due(Call *call, SweepCounts *counts)
 		task_note_locked(call, &tasks[i]);
 	for (int i = 0; i < count; i++)
 	{
+		/* the end of one before may have ended it, or let it go */
+		if (tasks[i].status == TASK_BLOCKED && !task_store_find(tasks[i].task_id, &tasks[i]))
+			continue;
 		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(call, &tasks[i]))
 			continue;
 		handled++;

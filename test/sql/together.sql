@@ -111,3 +111,20 @@ SELECT ains.set_quota('regress_producer', NULL);
 -- and the gauges say what the rows say
 SELECT coalesce(sum(value), 0) = (SELECT count(*) FROM ains.task WHERE status = s.status::ains.task_status) AS right, s.status
   FROM unnest('{BLOCKED,SCHEDULED,PENDING,ACTIVE}'::text[]) s (status) LEFT JOIN ains_internal.counters() c ON c.counter = s.status GROUP BY 2 ORDER BY 2;
+
+--
+-- One pass finds several due at once, and the first of them changes the others:
+-- what depends on it fails before it expires, who is next in line is PENDING.
+--
+SELECT (c).key_limit FROM ains.configure_capability('chained', key_limit => 1) c;
+SELECT ains.enqueue('chained', '"first"', expires_at => t.now() + interval '1 min') AS first \gset
+SELECT ains.enqueue('chained', '"second"', expires_at => t.now() + interval '2 min', depends_on => ARRAY[:first]) AS second \gset
+SELECT ains.enqueue('chained', '"third"', expires_at => t.now() + interval '3 min', depends_on => ARRAY[:second]) AS third \gset
+SELECT ains.enqueue('chained', '"head"', expires_at => t.now() + interval '1 min', concurrency_key => 'k') AS head \gset
+SELECT ains.enqueue('chained', '"next"', expires_at => t.now() + interval '2 min', concurrency_key => 'k') AS next \gset
+SELECT ains.enqueue('chained', '"last"', expires_at => t.now() + interval '1 day', concurrency_key => 'k') AS last \gset
+SELECT t.advance('5 min');
+SELECT tasks_expired FROM ains.sweep();
+SELECT payload, status, error FROM ains.tasks WHERE capability = 'chained' ORDER BY task_id;
+SELECT counter, value FROM ains_internal.counters()
+ WHERE capability = 'chained' AND bound IS NULL AND counter ~ '^(enqueued|failed|expired|BLOCKED|PENDING|SCHEDULED)$' ORDER BY 1;
