@@ -5,18 +5,6 @@
 --
 -- Events: what happened, in the order of ids that never go back.
 --
--- One pass may meet some transaction that the server itself has open.
-CREATE PROCEDURE t.publish() LANGUAGE plpgsql AS $$
-BEGIN
-    FOR i IN 1 .. 1000 LOOP
-        PERFORM ains.sweep();
-        COMMIT;
-        EXIT WHEN (SELECT published >= (SELECT coalesce(max(event_id), 0) FROM ains.event)
-                     FROM ains.event_progress);
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-END
-$$;
 CREATE VIEW t.events AS
 SELECT kind, CASE WHEN owner <> session_user::regrole THEN owner END AS owner, task_id - min(task_id) OVER () + 1 AS task, capability, agent_id, detail
   FROM ains.events ORDER BY event_id;

@@ -80,18 +80,6 @@ SELECT * FROM t.live;
 SELECT status, key IS NOT NULL AS has_key, count(*) FROM t.live GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- a quota of the role that made a webhook holds up no deliveries, of it or of others
-CREATE PROCEDURE t.publish() LANGUAGE plpgsql AS $$
-BEGIN
-    -- one pass may meet some transaction that the server itself has open
-    FOR i IN 1 .. 1000 LOOP
-        PERFORM ains.sweep();
-        COMMIT;
-        EXIT WHEN (SELECT published >= (SELECT coalesce(max(event_id), 0) FROM ains.event)
-                     FROM ains.event_progress);
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-END
-$$;
 SET ains.events = 'task.cancelled';
 SET ROLE regress_producer;
 SELECT ains.add_webhook('https://one.example', '{task.cancelled}', 'secret') IS NOT NULL;

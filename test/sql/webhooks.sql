@@ -5,18 +5,6 @@
 --
 -- Webhooks: events become tasks, each once.
 --
--- One pass may meet some transaction that the server itself has open.
-CREATE PROCEDURE t.publish() LANGUAGE plpgsql AS $$
-BEGIN
-    FOR i IN 1 .. 1000 LOOP
-        PERFORM ains.sweep();
-        COMMIT;
-        EXIT WHEN (SELECT published >= (SELECT coalesce(max(event_id), 0) FROM ains.event)
-                     FROM ains.event_progress);
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-END
-$$;
 -- What is to be delivered.
 CREATE VIEW t.deliveries AS
 SELECT enqueued_by::text, payload->>'url' AS url, payload->'headers'->>'X-AINS-Event' AS event,
