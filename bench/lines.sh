@@ -209,6 +209,8 @@ enqueue_beside()
 {
 	local status=0
 
+	# what the round before left would keep agents from sleeping
+	fill ains 0
 	[[ $1 == none ]] || waiters_start "$1" 500 || return 1
 	measure ains enqueue "$CLIENTS" "$SECS" || status=$?
 	waiters_stop
