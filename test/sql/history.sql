@@ -18,7 +18,7 @@ SELECT c.relname AS shelf, to_date(right(c.relname, 8), 'YYYYMMDD') - (SELECT da
   FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'ains.task_history'::regclass;
 CREATE VIEW t.both AS
 SELECT (SELECT array_agg(day ORDER BY day) FROM t.shelves) AS history,
-       (SELECT array_agg(to_date(right(c.relname, 8), 'YYYYMMDD') - (SELECT day FROM t.start) ORDER BY 1)
+       (SELECT array_agg(to_date(right(c.relname, 8), 'YYYYMMDD') - (SELECT day FROM t.start) ORDER BY c.relname)
           FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = 'ains.attempt'::regclass)
        = (SELECT array_agg(day ORDER BY day) FROM t.shelves) AS attempts_too;
 
