@@ -82,7 +82,9 @@ shelf_days_ahead(Call *call, int *ahead)
 
 /*
  * Drops the shelf of a day in a subtransaction; false if somebody reads it.
- * DROP takes ACCESS EXCLUSIVE on history, so it must not wait for long.
+ * DROP takes ACCESS EXCLUSIVE on history, so it must not wait for long. Who
+ * else sweeps has read history too before his own DROP: of two who upgrade at
+ * the same time one is told of a deadlock at once, which is no more than that.
  */
 static bool
 try_drop(DateADT day)
@@ -110,7 +112,8 @@ try_drop(DateADT day)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+			error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED)
 			PG_RE_THROW();
 		FlushErrorState();
 		FreeErrorData(error);

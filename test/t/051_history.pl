@@ -194,4 +194,18 @@ is($s->query("SELECT status FROM ains.get_task($kept)"), 'COMPLETED', 'two days:
 advance('1 day');
 eventually($s, "SELECT count(*) FROM ains.task_history WHERE task_id = $kept", '0', 'three days: gone');
 
+# ----------------------------------------------------------------------
+note 'several sweep at once';
+
+my @sweeps = map { AinsTest::Session->new($node) } 1 .. 4;
+my @errors;
+for (1 .. 20)
+{
+	do_task($s);
+	advance('1 day');
+	$_->send('SELECT ains.sweep()') for @sweeps;
+	push @errors, grep { defined } map { $_->result->{code} } @sweeps;
+}
+is("@errors", '', 'none of them fails, whoever drops the shelf');
+
 done_testing();

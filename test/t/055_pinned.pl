@@ -71,18 +71,17 @@ $s->query('SELECT ains.sweep()');
 one_more();
 cmp_ok(reads() - $before, '>', 40_000, 'an audit reads them');
 
-# On a slow machine the next one may come in between: then once more.
-my $rounds = 30;
-my $read;
-for my $try (1 .. 5)
+# On a slow machine the next audits come in between: most rounds have none.
+my @reads;
+for (1 .. 31)
 {
 	$before = reads();
-	one_more() for 1 .. $rounds;
-	$read = reads() - $before;
-	note("$read entries read in $rounds rounds");
-	last if $read < $rounds * 100;
+	one_more();
+	push @reads, reads() - $before;
 }
-cmp_ok($read, '<', $rounds * 100, 'a sweep costs what is due');
+@reads = sort { $a <=> $b } @reads;
+note("entries read by a round: @reads");
+cmp_ok($reads[$#reads / 2], '<', 100, 'a sweep costs what is due');
 
 # What was changed by hand is found all the same, when an audit is due again.
 $s->query("INSERT INTO ains.task (rank, lane_id, status, priority, run_at, created_at, enqueued_by, capability, payload)
