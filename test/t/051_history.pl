@@ -104,7 +104,6 @@ for (1 .. 20)
 }
 is($tries, 20, 'nothing is dropped while somebody reads');
 is(shelves(), days(-8 .. 7), 'all are there');
-cmp_ok($slow, '<', 1, 'and no complete() waited long') or diag("$slow s");
 note(sprintf 'the slowest complete() took %.0f ms', $slow * 1000);
 is($readers[0]->query('FETCH ALL FROM c'), $second, 'the reader reads on, what was there when he began');
 
