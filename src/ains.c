@@ -15,8 +15,6 @@
 #include "core/run.h"
 #include "guc.h"
 #include "soft/effects.h"
-#include "soft/journal.h"
-#include "soft/limits.h"
 #include "soft/shmem.h"
 #include "worker/ddl.h"
 #include "worker/launcher.h"
@@ -36,10 +34,7 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	shmem_init();
-	limits_init();				/* its callbacks run after those of effects */
-	effects_init();
-	journal_init();
-	run_init();
+	effects_init(&run_part);
 	ddl_init();
 	launcher_init();
 }

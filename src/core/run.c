@@ -58,17 +58,14 @@
 /* What this transaction did to one stage of a run, at one level of nesting. */
 typedef struct RunNote
 {
+	Note		note;
 	RunTally	tally;			/* its stage: in TopTransactionContext */
-	int			level;
 	int64		added;			/* tasks that live now and did not before */
 	int64		ended;			/* the other way round */
 	bool		put_back;		/* some of the added have been there before */
 } RunNote;
 
-/* All in TopTransactionContext; no transaction has those of another. */
-static RunNote *notes = NULL;
-static int	note_count = 0;
-static int	note_room = 0;
+static NoteStack stack = {sizeof(RunNote)};
 static Call notes_call;			/* the last one that noted something */
 static Oid	notes_relid;		/* of ains.task */
 
@@ -78,35 +75,31 @@ same_stage(const char *a, const char *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+static inline RunNote *
+note_at(int i)
+{
+	return (RunNote *) stack.notes + i;
+}
+
 /* The note of a stage at the current level. */
 static RunNote *
 note_for(Call *call, int64 run_id, const char *stage)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	MemoryContext old;
+	char	   *copy;
 	RunNote    *note;
 
-	for (int i = note_count; i > 0; i--)
-		if (notes[i - 1].level == level && notes[i - 1].tally.run_id == run_id &&
-			same_stage(notes[i - 1].tally.stage, stage))
-			return &notes[i - 1];
-
-	old = MemoryContextSwitchTo(TopTransactionContext);
-	if (note_count == note_room)
+	for (int i = stack.count; i > 0; i--)
 	{
-		int			room = note_room == 0 ? 16 : note_room * 2;
-
-		notes = note_room == 0 ? palloc(room * sizeof(RunNote))
-			: repalloc_huge(notes, room * sizeof(RunNote));
-		note_room = room;
+		note = note_at(i - 1);
+		if (note->note.level == level && note->tally.run_id == run_id &&
+			same_stage(note->tally.stage, stage))
+			return note;
 	}
-	note = &notes[note_count];
-	memset(note, 0, sizeof(RunNote));
+	copy = stage == NULL ? NULL : MemoryContextStrdup(TopTransactionContext, stage);
+	note = notes_add(&stack);
 	note->tally.run_id = run_id;
-	note->tally.stage = stage == NULL ? NULL : pstrdup(stage);
-	note->level = level;
-	note_count++;
-	MemoryContextSwitchTo(old);
+	note->tally.stage = copy;
 	notes_call = *call;
 	notes_relid = call->db->task_relid;
 	return note;
@@ -336,61 +329,21 @@ before_commit(void)
 		return;
 	context = AllocSetContextCreate(TopTransactionContext, "ains runs", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	qsort(notes, note_count, sizeof(RunNote), compare_notes);
-	for (int i = 0; i < note_count;)
+	qsort(stack.notes, stack.count, sizeof(RunNote), compare_notes);
+	for (int i = 0; i < stack.count;)
 	{
 		int			next = i + 1;
 
-		while (next < note_count && notes[next].tally.run_id == notes[i].tally.run_id)
+		while (next < stack.count && note_at(next)->tally.run_id == note_at(i)->tally.run_id)
 			next++;
-		settle(&notes[i], next - i);
+		settle(note_at(i), next - i);
 		i = next;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
 
-static void
-at_transaction_end(XactEvent event, void *arg)
-{
-	if (note_count == 0)
-		return;
-	if (event == XACT_EVENT_PRE_PREPARE)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot prepare a transaction that changed a run"),
-				 errdetail("The run would be locked until COMMIT PREPARED."),
-				 errhint("Commit it with COMMIT.")));
-	if (event == XACT_EVENT_PRE_COMMIT)
-		before_commit();
-	if (event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_ABORT)
-	{
-		notes = NULL;
-		note_count = note_room = 0;
-	}
-}
-
-static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
-					  SubTransactionId parentSubid, void *arg)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	for (int i = note_count; i > 0 && notes[i - 1].level >= level; i--)
-	{
-		if (event == SUBXACT_EVENT_ABORT_SUB)
-			note_count--;
-		else if (event == SUBXACT_EVENT_COMMIT_SUB)
-			notes[i - 1].level = level - 1;
-	}
-}
-
-void
-run_init(void)
-{
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
-}
+const TransactionPart run_part = {.notes = &stack, .before_commit = before_commit};
 
 pg_noreturn static void
 refuse_unknown(int64 run_id)

@@ -10,10 +10,11 @@
 #include "utils/tuplestore.h"
 
 #include "core/call.h"
+#include "soft/effects.h"
 #include "store/run_store.h"
 
-/* Registers the callbacks, once per backend; for _PG_init. */
-extern void run_init(void);
+/* What is written about runs before a commit; for effects_init. */
+extern const TransactionPart run_part;
 
 /* What tasks of a run do; to be said in the transaction in which they do it. */
 extern void run_note_added(Call *call, int64 run_id, int64 tasks);

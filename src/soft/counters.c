@@ -97,7 +97,7 @@ static HTAB *entries;			/* Counters */
 /* What this transaction adds, if it commits. */
 typedef struct Delta
 {
-	int			level;			/* nesting level of the (sub)transaction */
+	Note		note;
 	DbState    *db;
 	Counters   *counters;
 	int			events;
@@ -108,9 +108,13 @@ typedef struct Delta
 	int64		times;
 } Delta;
 
-static Delta *deltas;
-static int	delta_count;
-static int	delta_room;
+static NoteStack stack = {sizeof(Delta)};
+
+static inline Delta *
+delta_at(int i)
+{
+	return (Delta *) stack.notes + i;
+}
 
 static int
 entry_room(void)
@@ -294,13 +298,13 @@ histogram_of(int events)
 		events & COUNT_COMPLETED ? HISTOGRAM_RUN : HISTOGRAM_NONE;
 }
 
-/* Adds to what is noted already; there is room for one more. */
+/* Adds to what is noted already. */
 static void
 add_delta(const Delta *delta)
 {
-	for (int i = delta_count; i > 0 && deltas[i - 1].level == delta->level; i--)
+	for (int i = stack.count; i > 0 && delta_at(i - 1)->note.level == delta->note.level; i--)
 	{
-		Delta	   *same = &deltas[i - 1];
+		Delta	   *same = delta_at(i - 1);
 
 		if (same->counters == delta->counters && same->events == delta->events &&
 			same->from == delta->from && same->to == delta->to &&
@@ -311,7 +315,7 @@ add_delta(const Delta *delta)
 			return;
 		}
 	}
-	deltas[delta_count++] = *delta;
+	*(Delta *) notes_add(&stack) = *delta;
 }
 
 /*
@@ -324,7 +328,7 @@ void
 counters_note(DbState *db, const char *capability, int events, TaskStatus from, TaskStatus to,
 			  int64 delay)
 {
-	Delta		delta = {.level = GetCurrentTransactionNestLevel(), .db = db, .events = events,
+	Delta		delta = {.note.level = GetCurrentTransactionNestLevel(), .db = db, .events = events,
 		.from = from, .to = to, .times = 1};
 
 	if (histogram_of(events) != HISTOGRAM_NONE)
@@ -333,16 +337,6 @@ counters_note(DbState *db, const char *capability, int events, TaskStatus from, 
 		delta.bucket = counters_bucket(delta.sum);
 	}
 	delta.counters = entry_of(db, capability);
-	if (delta_count == delta_room)
-	{
-		int			room = Max(delta_room * 2, 16);
-
-		if (deltas == NULL)
-			deltas = MemoryContextAlloc(TopMemoryContext, room * sizeof(Delta));
-		else
-			deltas = repalloc(deltas, room * sizeof(Delta));
-		delta_room = room;
-	}
 	add_delta(&delta);
 }
 
@@ -394,59 +388,45 @@ apply(const Delta *delta)
 		move(counters->since, delta);
 }
 
-/* The (sub)transactions of this level and above end: applies or drops what they noted. */
-void
-counters_end(int level, bool commit)
+static void
+end(int first, bool commit)
 {
-	int			kept = delta_count;
-
-	while (kept > 0 && deltas[kept - 1].level >= level)
-		kept--;
-	if (commit && kept < delta_count)
-	{
-		LWLockAcquire(shmem_lock(LOCK_COUNTERS), LW_SHARED);
-		for (int i = kept; i < delta_count; i++)
-			/* it may be another's if this very transaction dropped the extension */
-			if (deltas[i].counters->key.db_number == shmem_db_number(deltas[i].db))
-				apply(&deltas[i]);
-		LWLockRelease(shmem_lock(LOCK_COUNTERS));
-	}
-	delta_count = kept;
+	if (!commit)
+		return;
+	LWLockAcquire(shmem_lock(LOCK_COUNTERS), LW_SHARED);
+	for (int i = first; i < stack.count; i++)
+		/* it may be another's if this very transaction dropped the extension */
+		if (delta_at(i)->counters->key.db_number == shmem_db_number(delta_at(i)->db))
+			apply(delta_at(i));
+	LWLockRelease(shmem_lock(LOCK_COUNTERS));
 }
 
-/* A subtransaction of this level commits: what it noted is its parent's. */
-void
-counters_merge(int level)
+/* What a subtransaction noted is added to what its parent did. */
+static void
+merge(int level)
 {
-	int			first = delta_count;
-	int			end = delta_count;
+	int			first = notes_first(&stack, level);
+	int			count = stack.count;
 
-	while (first > 0 && deltas[first - 1].level >= level)
-		first--;
-	delta_count = first;
-	for (int i = first; i < end; i++)
+	stack.count = first;
+	for (int i = first; i < count; i++)
 	{
-		Delta		delta = deltas[i];
+		Delta		delta = *delta_at(i);
 
-		delta.level = level - 1;
+		delta.note.level = level - 1;
 		add_delta(&delta);
 	}
 }
 
-/* Whether this transaction has noted anything. */
-bool
-counters_pending(void)
-{
-	return delta_count > 0;
-}
+const TransactionPart counters_part = {.notes = &stack, .end = end, .merge = merge};
 
 /* What this transaction will do to the gauges of an entry; the table shows it already. */
 static void
 add_pending(DbState *db, const Counters *counters, int64 *live, int sign)
 {
-	for (int i = 0; i < delta_count; i++)
+	for (int i = 0; i < stack.count; i++)
 	{
-		const Delta *delta = &deltas[i];
+		const Delta *delta = delta_at(i);
 
 		if (delta->db != db || delta->counters != counters)
 			continue;

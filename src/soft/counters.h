@@ -27,6 +27,7 @@
 
 #include "ains.h"
 
+#include "soft/effects.h"
 #include "soft/shmem.h"
 #include "utils/snapshot.h"
 
@@ -80,10 +81,7 @@ extern void counters_forget_db(int db_number);
 extern void counters_note(DbState *db, const char *capability, int events,
 						  TaskStatus from, TaskStatus to, int64 delay);
 
-/* For effects.c: the end of (sub)transactions; these cannot fail. */
-extern void counters_end(int level, bool commit);
-extern void counters_merge(int level);
-extern bool counters_pending(void);
+extern const TransactionPart counters_part;
 
 /* Reading. */
 extern CapabilityCounts *counters_read(DbState *db, int *count);

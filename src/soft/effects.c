@@ -1,19 +1,20 @@
 /*
  * soft/effects.c
- *		Transaction end: the only place where it touches the soft state.
+ *		Transaction end: the only place where it touches the soft state, in
+ *		the order of `parts`; and the effects that are about anything but keys.
  *
- * The stack is an array in a context of its own, each entry with the nesting
- * level of its subtransaction. It is grown when an effect is registered, so
- * the callbacks allocate nothing and cannot fail.
+ * What is noted is noted in memory that is there before anything else happens,
+ * so the end of a transaction allocates nothing and cannot fail.
  */
 #include "soft/effects.h"
 
 #include "access/xact.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "errors.h"
 #include "soft/counters.h"
+#include "soft/journal.h"
+#include "soft/limits.h"
 #include "soft/waiters.h"
 #include "soft/workers.h"
 
@@ -31,8 +32,6 @@ typedef enum EffectKind
 	EFFECT_FINISHED,
 	EFFECT_POLICY_CHANGED,
 	EFFECT_SHELVES,
-	EFFECT_READY,
-	EFFECT_LOWER,
 	EFFECT_EXTENSION_CREATED,
 	EFFECT_RELEASE_DATABASE,
 	EFFECT_UNSWEPT,
@@ -41,16 +40,13 @@ typedef enum EffectKind
 
 #define EFFECT_KINDS	(EFFECT_TRUST_WRITTEN + 1)
 
-/* A transaction with more effects says "from this key on" instead of each key. */
-#define MANY_EFFECTS	10000
-
 typedef struct Effect
 {
+	Note		note;
 	EffectKind	kind;
 	EffectWhen	when;
-	int			level;			/* nesting level of the (sub)transaction */
 	DbState    *db;
-	char	   *agent_id;		/* in effects_context */
+	char	   *agent_id;		/* in TopTransactionContext */
 	union
 	{
 		TimestampTz at;
@@ -61,7 +57,7 @@ typedef struct Effect
 			int64		incarnation;
 			int			delta;
 			uint64		hash;
-			TrustDelta *trust;	/* in effects_context; NULL: none */
+			TrustDelta *trust;	/* in TopTransactionContext; NULL: none */
 		}			held;
 		int64		incarnation;
 		uint32		orphans;
@@ -72,21 +68,19 @@ typedef struct Effect
 			DateADT		first;
 			DateADT		last;
 		}			shelves;
-		struct
-		{
-			int32		id;
-			ReadyKey	key;
-		}			lane;
 		Oid			database;
 	};
 } Effect;
 
-static MemoryContext effects_context;	/* child of TopMemoryContext */
-static Effect *effects;
-static int	effect_count;
-static int	effect_room;
+static NoteStack stack = {sizeof(Effect)};
 /* How many there are of each kind: most questions are about kinds there are none of. */
 static int	kind_count[EFFECT_KINDS];
+
+static inline Effect *
+effect_at(int i)
+{
+	return (Effect *) stack.notes + i;
+}
 
 static void
 apply(const Effect *effect)
@@ -134,15 +128,6 @@ apply(const Effect *effect)
 		case EFFECT_SHELVES:
 			db_set_shelves(db, effect->shelves.first, effect->shelves.last);
 			break;
-		case EFFECT_READY:
-			if (effect->when == ON_END)
-				ready_push_back(db, effect->lane.id, effect->lane.key);
-			else
-				ready_push(db, effect->lane.id, effect->lane.key);
-			break;
-		case EFFECT_LOWER:
-			ready_lower(db, effect->lane.id, effect->lane.key);
-			break;
 		case EFFECT_EXTENSION_CREATED:
 			workers_request(effect->database);
 			break;
@@ -161,89 +146,97 @@ apply(const Effect *effect)
 	}
 }
 
-/*
- * After the keys are pushed: wakes as many waiters as became claimable, lane by
- * lane, in one go for a run of keys of the same lane.
- */
 static void
-wake_for_ready(int from, int when)
+end(int first, bool commit)
 {
-	const Effect *first = NULL;
-	int64		count = 0;
-
-	for (int i = from; i < effect_count; i++)
+	for (int i = first; i < stack.count; i++)
 	{
-		const Effect *effect = &effects[i];
+		const Effect *effect = effect_at(i);
 
-		if ((effect->kind != EFFECT_READY && effect->kind != EFFECT_LOWER) ||
-			!(effect->when & when))
-			continue;
-		if (first != NULL && (effect->db != first->db || effect->lane.id != first->lane.id))
-		{
-			waiters_wake_lane(first->db, first->lane.id, count);
-			count = 0;
-		}
-		first = effect;
-		/* how many tasks a lowered horizon hides is not known */
-		count += effect->kind == EFFECT_READY ? 1 : MaxBackends;
+		if (effect->when & (commit ? ON_COMMIT : ON_ABORT))
+			apply(effect);
+		kind_count[effect->kind]--;
 	}
-	if (first != NULL)
-		waiters_wake_lane(first->db, first->lane.id, count);
 }
 
-/* Does those of level and above that are for this end, and forgets them. */
-static void
-finish(int level, int when)
-{
-	int			kept = effect_count;
+static const TransactionPart effects_part = {.notes = &stack, .end = end};
 
-	while (kept > 0 && effects[kept - 1].level >= level)
-		kept--;
-	for (int i = kept; i < effect_count; i++)
-		if (effects[i].when & when)
-			apply(&effects[i]);
-	wake_for_ready(kept, when);
-	for (int i = kept; i < effect_count; i++)
-		kind_count[effects[i].kind]--;
-	effect_count = kept;
-}
+/*
+ * Who has something to do at the end of a transaction, in this order: gauges
+ * move before anybody may judge by them; agents have room again, then tasks are
+ * ready for them; slots are given back when both can be seen. The first is
+ * core's, which still writes rows.
+ */
+static const TransactionPart *parts[] = {
+	NULL,
+	&counters_part,
+	&effects_part,
+	&effects_ready_part,
+	&limits_part,
+	&journal_part,
+};
 
 static void
-forget_all(void)
+before_commit(void)
 {
-	effect_count = 0;
-	effect_room = 0;
-	effects = NULL;
-	MemoryContextReset(effects_context);
+	for (int i = 0; i < lengthof(parts); i++)
+		if (parts[i]->notes->count > 0 && parts[i]->before_commit != NULL)
+			parts[i]->before_commit();
 }
 
 static void
-at_transaction_end(XactEvent event, void *arg)
+end_transaction(bool commit)
 {
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		counters_end(0, event == XACT_EVENT_COMMIT);
-	if (effect_count == 0 && !(event == XACT_EVENT_PRE_PREPARE && counters_pending()))
-		return;
-	switch (event)
+	for (int i = 0; i < lengthof(parts); i++)
 	{
-		case XACT_EVENT_COMMIT:
-			finish(0, ON_COMMIT);
-			forget_all();
-			break;
-		case XACT_EVENT_ABORT:
-			finish(0, ON_ABORT);
-			forget_all();
-			break;
-		case XACT_EVENT_PRE_PREPARE:
+		if (parts[i]->notes->count == 0)
+			continue;
+		if (parts[i]->end != NULL)
+			parts[i]->end(0, commit);
+		notes_forget(parts[i]->notes);
+	}
+}
+
+static void
+refuse_to_prepare(void)
+{
+	for (int i = 0; i < lengthof(parts); i++)
+		if (parts[i]->notes->count > 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("cannot prepare a transaction that called ains"),
 					 errdetail("What it does to shared memory could not survive until COMMIT PREPARED."),
 					 errhint("Commit it with COMMIT.")));
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			before_commit();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_to_prepare();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+			end_transaction(event == XACT_EVENT_COMMIT);
 			break;
 		default:
 			break;
 	}
+}
+
+static void
+abort_level(const TransactionPart *part, int level)
+{
+	int			first = notes_first(part->notes, level);
+
+	if (first < part->notes->count && part->end != NULL)
+		part->end(first, false);
+	part->notes->count = first;
 }
 
 static void
@@ -252,67 +245,42 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		counters_end(level, false);
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		counters_merge(level);
-	if (effect_count == 0)
-		return;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		finish(level, ON_ABORT);
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	for (int i = 0; i < lengthof(parts); i++)
 	{
-		for (int i = effect_count; i > 0 && effects[i - 1].level >= level; i--)
-			effects[i - 1].level = level - 1;
+		if (parts[i]->notes->count == 0)
+			continue;
+		if (event == SUBXACT_EVENT_ABORT_SUB)
+			abort_level(parts[i], level);
+		else if (event == SUBXACT_EVENT_COMMIT_SUB && parts[i]->merge != NULL)
+			parts[i]->merge(level);
+		else if (event == SUBXACT_EVENT_COMMIT_SUB)
+			notes_merge(parts[i]->notes, level);
 	}
 }
 
-/* Registers the callbacks, once per backend; for _PG_init. */
+/*
+ * Registers the callbacks, once per backend; for _PG_init. `core`: what core
+ * has to write before a commit.
+ */
 void
-effects_init(void)
+effects_init(const TransactionPart *core)
 {
+	parts[0] = core;
 	RegisterXactCallback(at_transaction_end, NULL);
 	RegisterSubXactCallback(at_subtransaction_end, NULL);
-}
-
-/* Makes room for so many more effects, so that registering them cannot fail. */
-void
-effects_reserve(int count)
-{
-	if (effects_context == NULL)
-		effects_context = AllocSetContextCreate(TopMemoryContext, "ains effects",
-												ALLOCSET_DEFAULT_SIZES);
-	if (effects == NULL)
-	{
-		effects = MemoryContextAlloc(effects_context, (count + 16) * sizeof(Effect));
-		effect_room = count + 16;
-	}
-	else if (effect_count + count > effect_room)
-	{
-		int			room = Max(effect_room * 2, effect_count + count);
-
-		effects = repalloc_huge(effects, (Size) room * sizeof(Effect));
-		effect_room = room;
-	}
 }
 
 /* A new entry on the stack; everything that can fail happens here. */
 static Effect *
 push(EffectKind kind, EffectWhen when, DbState *db, const char *agent_id)
 {
-	Effect	   *effect;
-	char	   *copy = NULL;
+	char	   *copy = agent_id == NULL ? NULL
+		: MemoryContextStrdup(TopTransactionContext, agent_id);
+	Effect	   *effect = notes_add(&stack);
 
-	effects_reserve(1);
-	if (agent_id != NULL)
-		copy = MemoryContextStrdup(effects_context, agent_id);
-
-	effect = &effects[effect_count++];
 	kind_count[kind]++;
-	memset(effect, 0, sizeof(Effect));
 	effect->kind = kind;
 	effect->when = when;
-	effect->level = GetCurrentTransactionNestLevel();
 	effect->db = db;
 	effect->agent_id = copy;
 	return effect;
@@ -324,18 +292,17 @@ push(EffectKind kind, EffectWhen when, DbState *db, const char *agent_id)
  * many tasks from piling up what one entry can say.
  */
 static Effect *
-recent(EffectKind kind, EffectWhen when, DbState *db, int32 lane_id, const char *agent_id)
+recent(EffectKind kind, DbState *db, const char *agent_id)
 {
 	int			level = GetCurrentTransactionNestLevel();
 
-	for (int i = effect_count - 1; i >= 0 && i >= effect_count - 8; i--)
+	for (int i = stack.count - 1; i >= 0 && i >= stack.count - 8; i--)
 	{
-		Effect	   *effect = &effects[i];
+		Effect	   *effect = effect_at(i);
 
-		if (effect->level != level)
+		if (effect->note.level != level)
 			break;
-		if (effect->kind == kind && effect->when == when && effect->db == db &&
-			(kind != EFFECT_LOWER || effect->lane.id == lane_id) &&
+		if (effect->kind == kind && effect->db == db &&
 			(agent_id == NULL || strcmp(effect->agent_id, agent_id) == 0))
 			return effect;
 	}
@@ -352,7 +319,7 @@ pending(EffectKind kind)
 void
 effect_wake_at(DbState *db, TimestampTz at)
 {
-	Effect	   *effect = recent(EFFECT_WAKE_AT, ON_COMMIT, db, 0, NULL);
+	Effect	   *effect = recent(EFFECT_WAKE_AT, db, NULL);
 
 	if (effect != NULL)
 		effect->at = Min(effect->at, at);
@@ -385,7 +352,7 @@ void
 effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id, int delta,
 			const TrustDelta *trust)
 {
-	Effect	   *effect = recent(EFFECT_HELD, ON_COMMIT, db, 0, agent_id);
+	Effect	   *effect = recent(EFFECT_HELD, db, agent_id);
 
 	/* what is got is not merged with what is lost: a lease may be orphaned */
 	if (effect == NULL || effect->held.incarnation != incarnation ||
@@ -395,7 +362,7 @@ effect_held(DbState *db, const char *agent_id, int64 incarnation, int64 task_id,
 		effect->held.incarnation = incarnation;
 	}
 	if (trust != NULL && effect->held.trust == NULL)
-		effect->held.trust = MemoryContextAllocZero(effects_context, sizeof(TrustDelta));
+		effect->held.trust = MemoryContextAllocZero(TopTransactionContext, sizeof(TrustDelta));
 	if (trust != NULL)
 		policy_trust_join(effect->held.trust, trust);
 	effect->held.delta += delta;
@@ -471,135 +438,6 @@ effect_shelves(DbState *db, DateADT first, DateADT last)
 	effect->shelves.last = last;
 }
 
-/* The key of a row that is PENDING, or may be, at the end of this transaction. */
-void
-effect_ready(DbState *db, int32 lane_id, ReadyKey key, EffectWhen when)
-{
-	Effect	   *effect;
-
-	if (effect_count >= MANY_EFFECTS && (when & ON_COMMIT))
-	{
-		effect_lower(db, lane_id, key);
-		return;
-	}
-	effect = push(EFFECT_READY, when, db, NULL);
-	effect->lane.id = lane_id;
-	effect->lane.key = key;
-}
-
-/* Any of the lane's rows from this key on may be PENDING at the end. */
-void
-effect_lower(DbState *db, int32 lane_id, ReadyKey key)
-{
-	Effect	   *effect = recent(EFFECT_LOWER, ON_END, db, lane_id, NULL);
-
-	if (effect == NULL)
-	{
-		effect = push(EFFECT_LOWER, ON_END, db, NULL);
-		effect->lane.id = lane_id;
-		effect->lane.key = key;
-	}
-	else if (ready_key_compare(key, effect->lane.key) < 0)
-		effect->lane.key = key;
-}
-
-/*
- * The row of a key that was just registered ON_END has another key, or none,
- * from now on: the old one is right only after an abort.
- */
-void
-effect_ready_changed(DbState *db, int32 lane_id, ReadyKey key)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	for (int i = effect_count - 1; i >= 0 && effects[i].level == level; i--)
-	{
-		Effect	   *effect = &effects[i];
-
-		if (effect->kind == EFFECT_READY && effect->db == db && effect->lane.id == lane_id &&
-			effect->when == ON_END && ready_key_compare(effect->lane.key, key) == 0)
-		{
-			effect->when = ON_ABORT;
-			return;
-		}
-	}
-}
-
-/*
- * A key that was popped proved to be of no use: whoever changed or locked its
- * row pushes what there is to push.
- */
-void
-effect_ready_not(DbState *db, int32 lane_id, ReadyKey key)
-{
-	for (int i = effect_count - 1; i >= 0; i--)
-	{
-		Effect	   *effect = &effects[i];
-
-		if (effect->kind == EFFECT_READY && effect->db == db && effect->lane.id == lane_id &&
-			effect->when == ON_ABORT && ready_key_compare(effect->lane.key, key) == 0)
-		{
-			effect->when = NEVER;
-			return;
-		}
-	}
-}
-
-/* A ready key of this transaction and where on the stack it stands. */
-typedef struct OwnKey
-{
-	PoppedKey	popped;
-	int			at;
-} OwnKey;
-
-static int
-compare_own_keys(const void *a, const void *b)
-{
-	const OwnKey *x = a;
-	const OwnKey *y = b;
-	int			order = ready_key_compare(x->popped.key, y->popped.key);
-
-	return order != 0 ? order : x->at - y->at;
-}
-
-/*
- * The keys in these lanes that are ready for this transaction alone, since it
- * made them so and has not committed, in rank order. The latest effect of a
- * key decides: one for an abort stands for a claim.
- */
-PoppedKey *
-effects_own_ready(DbState *db, const int32 *lanes, int lane_count, int *count)
-{
-	OwnKey	   *own;
-	PoppedKey  *ready;
-	int			found = 0;
-
-	*count = 0;
-	if (effect_count == 0)
-		return NULL;
-	own = palloc(effect_count * sizeof(OwnKey));
-	for (int i = 0; i < effect_count; i++)
-	{
-		if (effects[i].kind != EFFECT_READY || effects[i].db != db || effects[i].when == NEVER)
-			continue;
-		for (int lane = 0; lane < lane_count; lane++)
-			if (lanes[lane] == effects[i].lane.id)
-				own[found++] = (OwnKey) {{effects[i].lane.key, lane}, i};
-	}
-	qsort(own, found, sizeof(OwnKey), compare_own_keys);
-	ready = palloc((found + 1) * sizeof(PoppedKey));
-	for (int i = 0; i < found; i++)
-	{
-		bool		latest = i + 1 == found ||
-			ready_key_compare(own[i].popped.key, own[i + 1].popped.key) != 0;
-
-		if (latest && (effects[own[i].at].when & ON_COMMIT))
-			ready[(*count)++] = own[i].popped;
-	}
-	pfree(own);
-	return ready;
-}
-
 /* CREATE EXTENSION in this database: it needs a sweeper. */
 void
 effect_extension_created(Oid database)
@@ -630,9 +468,9 @@ effects_pending_agent(DbState *db, const char *agent_id, AgentFacts *facts, bool
 {
 	if (!pending(EFFECT_AGENT) && !pending(EFFECT_NEW_AGENT) && !pending(EFFECT_AGENT_GONE))
 		return false;
-	for (int i = effect_count - 1; i >= 0; i--)
+	for (int i = stack.count - 1; i >= 0; i--)
 	{
-		Effect	   *effect = &effects[i];
+		Effect	   *effect = effect_at(i);
 
 		if ((effect->kind != EFFECT_AGENT && effect->kind != EFFECT_NEW_AGENT &&
 			 effect->kind != EFFECT_AGENT_GONE) || effect->db != db || strcmp(effect->agent_id, agent_id) != 0)
@@ -663,9 +501,9 @@ effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash
 	*hash = 0;
 	if (!pending(EFFECT_HELD))
 		return;
-	for (int i = 0; i < effect_count; i++)
+	for (int i = 0; i < stack.count; i++)
 	{
-		Effect	   *effect = &effects[i];
+		Effect	   *effect = effect_at(i);
 
 		if (effect->kind != EFFECT_HELD || effect->db != db ||
 			strcmp(effect->agent_id, agent_id) != 0)
@@ -679,7 +517,7 @@ effects_pending_held(DbState *db, const char *agent_id, int *delta, uint64 *hash
 bool
 effects_any(void)
 {
-	return effect_count > 0;
+	return stack.count > 0 || effects_ready_part.notes->count > 0;
 }
 
 /* Whether this transaction changed a policy: what it reads may be its own. */

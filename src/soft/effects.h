@@ -4,21 +4,39 @@
  *		knows only what is committed: a call that changes a table registers
  *		here what follows from it.
  *
- * Effects form a stack: those of a subtransaction that aborts are dropped, or
- * done if they are for an abort. All memory is reserved when an effect is
- * registered, so that doing it cannot fail. A transaction with effects cannot
- * be prepared (0A000).
+ * Effects of a subtransaction that aborts are dropped, or done if they are for
+ * an abort. All memory is there when an effect is registered, so that doing it
+ * cannot fail. A transaction with effects cannot be prepared (0A000).
+ *
+ * Whatever else a module has to do at the end of a transaction it does as a
+ * part of this one; no other has callbacks of its own.
  */
 #ifndef AINS_EFFECTS_H
 #define AINS_EFFECTS_H
 
 #include "ains.h"
 
+#include "soft/notes.h"
 #include "soft/ready.h"
 #include "soft/roster.h"
 #include "soft/shmem.h"
 
-extern void effects_init(void);
+/* What the end of a transaction does about the notes of one kind. */
+typedef struct TransactionPart
+{
+	NoteStack  *notes;
+	/* If there are notes; may write rows, and raise. NULL: nothing. */
+	void		(*before_commit) (void);
+	/* (Sub)transactions end that left the notes from `first` on, which are then
+	 * forgotten. Cannot fail. */
+	void		(*end) (int first, bool commit);
+	/* The subtransaction of this level commits; NULL: its notes are its parent's. */
+	void		(*merge) (int level);
+} TransactionPart;
+
+extern void effects_init(const TransactionPart *core);
+
+extern const TransactionPart effects_ready_part;
 
 /* At commit. */
 extern void effect_wake_at(DbState *db, TimestampTz at);

@@ -2,9 +2,8 @@
  * soft/journal.c
  *		Lines for the server's log. What they are for is in journal.h.
  *
- * Notes are kept by nesting level, as in effects.c, in the memory of the
- * transaction. Of a transaction with many of them only the first are kept with
- * their text: the others could not be written anyway.
+ * Of a transaction with many notes only the first are kept with their text: the
+ * others could not be written anyway.
  */
 #include "soft/journal.h"
 
@@ -28,54 +27,47 @@ static const struct
 	[JOURNAL_PARTITION_DROPPED] = {"partition_dropped", AINS_LOG_PARTITION_DROPPED},
 };
 
-typedef struct Note
+typedef struct JournalNote
 {
-	int			level;			/* nesting level of the (sub)transaction */
+	Note		note;
 	DbState    *db;
 	JournalKind kind;
-	const char *members;		/* NULL: of `times` that are only counted */
+	const char *members;		/* in TopTransactionContext; NULL: of `times` that are only counted */
 	uint32		times;
-} Note;
+} JournalNote;
 
-/* All in TopTransactionContext. */
-static Note *notes;
-static int	note_count;
-static int	note_room;
+static NoteStack stack = {sizeof(JournalNote)};
 static int	text_count[JOURNAL_KINDS];	/* notes with a text */
+
+static inline JournalNote *
+note_at(int i)
+{
+	return (JournalNote *) stack.notes + i;
+}
 
 void
 journal_note(DbState *db, JournalKind kind, const char *members)
 {
 	int			level = GetCurrentTransactionNestLevel();
 	bool		has_text = text_count[kind] < PULSE_LINES_PER_MINUTE;
-	Note	   *note;
+	char	   *copy;
+	JournalNote *note;
 
-	for (int i = note_count; !has_text && i > 0 && notes[i - 1].level == level; i--)
+	for (int i = stack.count; !has_text && i > 0 && note_at(i - 1)->note.level == level; i--)
 	{
-		note = &notes[i - 1];
+		note = note_at(i - 1);
 		if (note->members == NULL && note->kind == kind && note->db == db)
 		{
 			note->times++;
 			return;
 		}
 	}
-	if (note_count == note_room)
-	{
-		int			room = Max(note_room * 2, 16);
-
-		if (notes == NULL)
-			notes = MemoryContextAlloc(TopTransactionContext, room * sizeof(Note));
-		else
-			notes = repalloc(notes, room * sizeof(Note));
-		note_room = room;
-	}
-	note = &notes[note_count];
-	note->level = level;
+	copy = has_text ? MemoryContextStrdup(TopTransactionContext, members) : NULL;
+	note = notes_add(&stack);
 	note->db = db;
 	note->kind = kind;
-	note->members = has_text ? MemoryContextStrdup(TopTransactionContext, members) : NULL;
+	note->members = copy;
 	note->times = 1;
-	note_count++;
 	text_count[kind] += has_text;
 }
 
@@ -107,9 +99,9 @@ write_lines(void)
 {
 	int64		now = clock_read().mono;
 
-	for (int i = 0; i < note_count; i++)
+	for (int i = 0; i < stack.count; i++)
 	{
-		const Note *note = &notes[i];
+		const JournalNote *note = note_at(i);
 		uint64		suppressed = 0;
 
 		if (note->members == NULL)
@@ -127,58 +119,17 @@ write_lines(void)
 }
 
 static void
-forget(void)
+end(int first, bool commit)
 {
-	notes = NULL;
-	note_count = note_room = 0;
-	memset(text_count, 0, sizeof(text_count));
-}
-
-static void
-at_end(XactEvent event, void *arg)
-{
-	if (notes == NULL)
-		return;
-	switch (event)
+	for (int i = first; i < stack.count; i++)
 	{
-		case XACT_EVENT_PRE_COMMIT:
-			write_lines();
-			break;
-		case XACT_EVENT_COMMIT:
-			for (int i = 0; i < note_count; i++)
-				pulse_reported(notes[i].db, notes[i].kind, clock_read().mono, notes[i].times);
-			forget();
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			forget();
-			break;
-		default:
-			break;
+		const JournalNote *note = note_at(i);
+
+		if (commit)
+			pulse_reported(note->db, note->kind, clock_read().mono, note->times);
+		if (note->members != NULL)
+			text_count[note->kind]--;
 	}
 }
 
-static void
-at_sub_end(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-	{
-		for (int i = note_count; i > 0 && notes[i - 1].level >= level; i--)
-			notes[i - 1].level = level - 1;
-	}
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
-		for (; note_count > 0 && notes[note_count - 1].level >= level; note_count--)
-			if (notes[note_count - 1].members != NULL)
-				text_count[notes[note_count - 1].kind]--;
-	}
-}
-
-void
-journal_init(void)
-{
-	RegisterXactCallback(at_end, NULL);
-	RegisterSubXactCallback(at_sub_end, NULL);
-}
+const TransactionPart journal_part = {.notes = &stack, .before_commit = write_lines, .end = end};

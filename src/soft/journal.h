@@ -12,10 +12,10 @@
 
 #include "ains.h"
 
+#include "soft/effects.h"
 #include "soft/pulse.h"
 
-/* For _PG_init, while preloading. */
-extern void journal_init(void);
+extern const TransactionPart journal_part;
 
 /*
  * Reports something. `members`: of a JSON object, such as "task_id": 1; copied.

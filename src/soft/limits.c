@@ -7,9 +7,8 @@
  * it is held for a few loads. The counters lock is taken, shared, in between,
  * so that the gauge is not in the middle of being set anew.
  *
- * What a transaction took is kept by nesting level, as in counters.c, in memory
- * that is there before anything is taken. It is given back after the callbacks
- * of effects.c, the gauges and the ready keys that is, so that whoever is woken
+ * A note of what is taken is there before it is taken. It is given back after
+ * the gauges have moved and the ready keys are pushed, so that whoever is woken
  * finds both.
  */
 #include "soft/limits.h"
@@ -17,10 +16,10 @@
 #include "access/xact.h"
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
-#include "utils/memutils.h"
 
 #include "guc.h"
 #include "soft/counters.h"
+#include "soft/effects.h"
 #include "soft/waiters.h"
 
 typedef enum LimitKind
@@ -50,20 +49,24 @@ typedef struct Limit
 static HTAB *entries;			/* Limit */
 
 /* What this transaction does to an entry. */
-typedef struct Note
+typedef struct LimitNote
 {
-	int			level;			/* nesting level of the (sub)transaction */
+	Note		note;
 	DbState    *db;
 	LimitKey	key;
 	int64		taken;			/* slots, to be given back at its end */
 	int64		used;			/* of the window that began then, if it aborts */
 	int64		began;
 	int64		freed;			/* tasks that are not ACTIVE any more if it commits */
-} Note;
+} LimitNote;
 
-static Note *notes;
-static int	note_count;
-static int	note_room;
+static NoteStack stack = {sizeof(LimitNote)};
+
+static inline LimitNote *
+note_at(int i)
+{
+	return (LimitNote *) stack.notes + i;
+}
 
 /* Capabilities with limits, and roles with quotas. */
 static int
@@ -146,26 +149,22 @@ lock_entry(DbState *db, const LimitKey *key, const char *capability)
 }
 
 /* What this (sub)transaction notes of a key; may have to allocate. */
-static Note *
+static LimitNote *
 note_of(DbState *db, const LimitKey *key)
 {
 	int			level = GetCurrentTransactionNestLevel();
+	LimitNote  *note;
 
-	for (int i = note_count; i > 0 && notes[i - 1].level == level; i--)
-		if (notes[i - 1].db == db && memcmp(&notes[i - 1].key, key, sizeof(LimitKey)) == 0)
-			return &notes[i - 1];
-	if (note_count == note_room)
+	for (int i = stack.count; i > 0 && note_at(i - 1)->note.level == level; i--)
 	{
-		int			room = Max(note_room * 2, 16);
-
-		if (notes == NULL)
-			notes = MemoryContextAlloc(TopMemoryContext, room * sizeof(Note));
-		else
-			notes = repalloc(notes, room * sizeof(Note));
-		note_room = room;
+		note = note_at(i - 1);
+		if (note->db == db && memcmp(&note->key, key, sizeof(LimitKey)) == 0)
+			return note;
 	}
-	notes[note_count] = (Note) {.level = level, .db = db, .key = *key};
-	return &notes[note_count++];
+	note = notes_add(&stack);
+	note->db = db;
+	note->key = *key;
+	return note;
 }
 
 /* How many more there may be in the window of this moment. Mutex. */
@@ -179,7 +178,7 @@ window_room(const Limit *limit, int32 rate, int64 period, int64 now_mono)
 
 /* Takes so many of the window, which there are. Mutex. */
 static void
-use_window(Limit *limit, int64 period, int64 now_mono, int64 count, Note *note)
+use_window(Limit *limit, int64 period, int64 now_mono, int64 count, LimitNote *note)
 {
 	if (limit->began == 0 || now_mono - limit->began >= period)
 	{
@@ -203,7 +202,7 @@ limits_take(DbState *db, const ClaimLane *lane, int64 now_mono)
 {
 	const ClaimLimits *limits = &lane->limits;
 	LimitKey	key = key_of(db, OF_CAPABILITY, limits->lane_id);
-	Note	   *note = note_of(db, &key);
+	LimitNote  *note = note_of(db, &key);
 	Limit	   *limit = lock_entry(db, &key, lane->capability);
 	int64		active = 0;
 	bool		taken = limit != NULL;
@@ -257,7 +256,7 @@ void
 limits_give_back(DbState *db, const ClaimLimits *limits)
 {
 	LimitKey	key = key_of(db, OF_CAPABILITY, limits->lane_id);
-	Note	   *note = note_of(db, &key);
+	LimitNote  *note = note_of(db, &key);
 	int64		used = note->used > 0 ? 1 : 0;
 
 	note->taken--;
@@ -367,7 +366,7 @@ limits_take_quota(DbState *db, Oid role, int32 tasks, int32 max_tasks, int64 per
 				  int64 now_mono)
 {
 	LimitKey	key = key_of(db, OF_ROLE, role);
-	Note	   *note = note_of(db, &key);
+	LimitNote  *note = note_of(db, &key);
 	Limit	   *limit = lock_entry(db, &key, NULL);
 	bool		taken = false;
 
@@ -383,53 +382,18 @@ limits_take_quota(DbState *db, Oid role, int32 tasks, int32 max_tasks, int64 per
 	return taken;
 }
 
-/* The (sub)transactions of this level and above end. Cannot fail. */
 static void
-end_level(int level, bool commit)
+end(int first, bool commit)
 {
-	int			kept = note_count;
-
-	while (kept > 0 && notes[kept - 1].level >= level)
-		kept--;
-	for (int i = kept; i < note_count; i++)
+	for (int i = first; i < stack.count; i++)
 	{
-		Note	   *note = &notes[i];
+		const LimitNote *note = note_at(i);
 
 		if (note->taken > 0 || (!commit && note->used > 0))
 			give_back(note->db, &note->key, note->taken, commit ? 0 : note->used, note->began);
 		if (note->key.kind == OF_CAPABILITY)
 			waiters_wake_lane(note->db, note->key.id, commit ? note->freed : note->taken);
 	}
-	note_count = kept;
 }
 
-static void
-at_transaction_end(XactEvent event, void *arg)
-{
-	if (note_count > 0 && (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT))
-		end_level(0, event == XACT_EVENT_COMMIT);
-}
-
-/* A subtransaction that commits leaves its notes to its parent. */
-static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId mySubid,
-					  SubTransactionId parentSubid, void *arg)
-{
-	int			level = GetCurrentTransactionNestLevel();
-
-	if (note_count == 0)
-		return;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		end_level(level, false);
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		for (int i = note_count; i > 0 && notes[i - 1].level >= level; i--)
-			notes[i - 1].level = level - 1;
-}
-
-/* Registers the callbacks, once per backend; for _PG_init, before effects_init. */
-void
-limits_init(void)
-{
-	RegisterXactCallback(at_transaction_end, NULL);
-	RegisterSubXactCallback(at_subtransaction_end, NULL);
-}
+const TransactionPart limits_part = {.notes = &stack, .end = end};

@@ -20,13 +20,15 @@
 
 #include "ains.h"
 
+#include "soft/effects.h"
 #include "soft/shmem.h"
 #include "store/lease_store.h"
 
 extern Size limits_size(void);
 extern void limits_shmem_init(void);
 extern void limits_forget_db(int db_number);
-extern void limits_init(void);
+
+extern const TransactionPart limits_part;
 
 static inline bool
 lane_is_limited(const ClaimLane *lane)

@@ -34,6 +34,9 @@ law('SPI is called by query.c alone',
 law('table access methods are called by rows.c alone',
 	only_in(qr/\btable_tuple_\w/, 'src/rows.c', 'src/compat.h'));
 
+law('the ends of transactions are followed by soft/effects.c alone',
+	only_in(qr/\bRegister(?:Sub)?XactCallback\s*\(/, 'src/soft/effects.c'));
+
 law('PG_VERSION_NUM is asked by compat.h alone',
 	only_in(qr/\bPG_VERSION_NUM\b/, 'src/compat.h'));
 
