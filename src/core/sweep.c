@@ -432,31 +432,36 @@ sweep_patience(void)
 }
 
 /*
- * A pass begins. If the sweeper is later than it meant to be by a third of the heartbeat
- * timeout, or the wall clock was stepped by that, the machine stood still or
- * its clock was set: every agent gets the grace of a restart.
+ * A step begins. If the sweeper is later than it meant to be by a third of the
+ * heartbeat timeout, or the wall clock was stepped by that, the machine stood
+ * still or its clock was set: every agent gets the grace of a restart. That is
+ * asked before each step, since a machine may stand still in the middle of a pass.
  */
+void
+sweep_note_step(Call *call)
+{
+	int64		late = db_note_step(call->db, &call->now);
+
+	if (late <= sweep_patience())
+		return;
+	roster_grace(call->db, &call->now);
+	journal_note(call->db, JOURNAL_SWEEPER_LATE,
+				 psprintf("\"reason\": \"late_or_clock_set\", \"late_seconds\": %.3f",
+						  (double) late / USECS_PER_SEC));
+}
+
 static void
 begin_pass(Call *call)
 {
-	int64		late;
-
 	bury_from = 0;
 	auditing = audit_affordable(call);
-	late = db_note_pass(call->db, &call->now);
-	if (late > sweep_patience())
-	{
-		roster_grace(call->db, &call->now);
-		journal_note(call->db, JOURNAL_SWEEPER_LATE,
-					 psprintf("\"reason\": \"late_or_clock_set\", \"late_seconds\": %.3f",
-							  (double) late / USECS_PER_SEC));
-	}
 }
 
 void
 sweep_pass(Call *call, SweepCounts *counts)
 {
 	call_require_read_committed("sweep");
+	sweep_note_step(call);
 	begin_pass(call);
 	upkeep = true;
 	for (int i = 0; i < sweep_step_count; i++)
@@ -475,6 +480,7 @@ sweep_dead_agents(Call *call)
 	SweepCounts counts = {0};
 
 	call_require_read_committed("release_dead_agent_leases");
+	sweep_note_step(call);
 	begin_pass(call);
 	(void) take_back_orphans(call, &counts);
 	while (bury_dead_agents(call, &counts))

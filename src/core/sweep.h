@@ -43,7 +43,8 @@ extern int64 sweep_dead_agents(Call *call);
 extern TimestampTz sweep_next(Call *call);
 /* When a sweep counts as late. */
 extern int64 sweep_patience(void);
-/* The sweeper's first words in each pass: grants grace if it is due. */
+/* The sweeper's first words in each pass, and in each step: grants grace if it is due. */
 extern void sweep_note_pass(Call *call);
+extern void sweep_note_step(Call *call);
 
 #endif							/* AINS_SWEEP_H */

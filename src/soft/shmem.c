@@ -382,17 +382,12 @@ db_take_unswept(DbState *db, TimestampTz until)
 	return from;
 }
 
-/*
- * The sweeper says when its next pass shall begin: so many microseconds from
- * now. Now is read here, since the test clock may have moved during the pass.
- */
+/* The sweeper will be back so many microseconds after it was last heard of. */
 void
 db_plan_pass(DbState *db, int64 nap)
 {
-	int64		planned = clock_read().mono + nap;
-
 	SpinLockAcquire(&db->mutex);
-	db->pass_planned = planned;
+	db->pass_planned += nap;
 	SpinLockRelease(&db->mutex);
 }
 
@@ -416,11 +411,11 @@ db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual)
 }
 
 /*
- * A pass of the sweeper begins: by how many microseconds it is too late, or by
- * how many the wall clock was stepped since the last pass, whichever is more.
+ * A step of a sweep begins: by how many microseconds it is too late, or by how
+ * many the wall clock was stepped since the last one, whichever is more.
  */
 int64
-db_note_pass(DbState *db, const AinsTime *now)
+db_note_step(DbState *db, const AinsTime *now)
 {
 	int64		gap = now->wall - now->mono;
 	int64		late = 0;
@@ -431,6 +426,9 @@ db_note_pass(DbState *db, const AinsTime *now)
 	if (db->clock_gap != 0)
 		late = Max(late, Max(gap - db->clock_gap, db->clock_gap - gap));
 	db->clock_gap = gap;
+	/* of sweeps by hand only the whole is planned */
+	if (db->sweeper != NULL)
+		db->pass_planned = Max(db->pass_planned, now->mono);
 	SpinLockRelease(&db->mutex);
 	return late;
 }

@@ -66,7 +66,7 @@ typedef struct DbState
 	TimestampTz swept_until;	/* no row with an earlier wake_at is unseen */
 	uint64		lowered;		/* how often that was lowered */
 	int64		pass_began;		/* monotonic: the last sweep; 0: none */
-	int64		pass_planned;	/* monotonic: when the next was due; 0: not known */
+	int64		pass_planned;	/* monotonic: when the next step or pass was due; 0: not known */
 	int64		loose_since;	/* monotonic: a shelf is not attached; 0: all are */
 	int64		audit_due;		/* monotonic: no audit before that */
 	uint64		policy_checksum;	/* of the tables, at the last audit */
@@ -112,7 +112,7 @@ extern void db_raise_swept(DbState *db, TimestampTz until, uint64 lowered);
 extern void db_wake_all(void);
 extern void db_plan_pass(DbState *db, int64 nap);
 extern void db_plan_pass_by_hand(DbState *db, const AinsTime *now, int64 usual);
-extern int64 db_note_pass(DbState *db, const AinsTime *now);
+extern int64 db_note_step(DbState *db, const AinsTime *now);
 extern bool db_sweep_overdue(DbState *db, const AinsTime *now, bool *running, int64 *overdue);
 extern void db_shift_plans(int64 wall_us, int64 mono_us);
 

@@ -170,6 +170,7 @@ work(const SweepStep *step)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin(&call);
+	sweep_note_step(&call);
 	more = step->run(&call, &counts_since_nap);
 	PopActiveSnapshot();
 	return more ? STEP_MORE : STEP_DONE;

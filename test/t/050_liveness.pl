@@ -323,6 +323,20 @@ advance('30 s');
 agent_is('a', 'DEAD', '91 s later');
 clear();
 
+# It was paused in the middle of a pass, which a lock makes visible here.
+register('a');
+$other->query('BEGIN; LOCK TABLE ains.agent');
+advance('61 s');
+ok(poll(sub { $s->query("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity USING (pid)
+	WHERE backend_type = 'ains sweeper' AND NOT granted AND relation = 'ains.agent'::regclass") eq '1' }),
+	'the sweeper is in the middle of a pass');
+$s->query("SELECT ains_internal.stall_clock('1 hour')");
+$other->query('COMMIT');
+agent_is('a', 'AVAILABLE', 'after a pause within a pass');
+advance('91 s');
+agent_is('a', 'DEAD', '91 s later');
+clear();
+
 # The wall clock is set.
 for my $step ('1 day', '-2 days', '40 days', '-1 hour')
 {
