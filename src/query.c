@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -45,59 +46,94 @@ typedef struct Borrowed
 	bool		jit;
 } Borrowed;
 
+/* What the catalogs say of the extension, as long as nothing of it changed. */
+static Installation known;
+static bool is_known = false;
+
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	if (relid == known.task_relid || !OidIsValid(relid))
+		is_known = false;
+}
+
+static void
+forget_schema(Datum arg, int cache, uint32 hash)
+{
+	is_known = false;
+}
+
+/* pg_extension has no syscache: a scan. */
+static void
+find_extension(Installation *installation)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("ains"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
+										   RelationGetDescr(rel), &isnull);
+
+		installation->extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		installation->current = !isnull &&
+			strcmp(TextDatumGetCString(version), AINS_VERSION) == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
 /*
  * Looks the extension up in the catalogs; false if it is not installed. Takes
- * no lock that outlasts the call.
+ * no lock that outlasts the call. Every call asks, so the answer is kept until
+ * the schema or the table changes: a fifth of the instructions of a heartbeat.
  */
 bool
 query_installation(Installation *installation)
 {
-	/* of this relation we know that script and library agree */
-	static Oid	current_relid = InvalidOid;
-	static Oid	current_extension = InvalidOid;
-	Oid			schema = get_namespace_oid("ains", true);
+	static bool registered = false;
+	Oid			schema;
 	HeapTuple	tuple;
 
+	if (is_known)
+	{
+		*installation = known;
+		return true;
+	}
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(NAMESPACENAME, forget_schema, (Datum) 0);
+		CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+		registered = true;
+	}
+
+	memset(installation, 0, sizeof(*installation));
+	schema = get_namespace_oid("ains", true);
 	installation->task_relid = OidIsValid(schema) ? get_relname_relid("task", schema) : InvalidOid;
 	if (!OidIsValid(installation->task_relid))
 		return false;
-
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(installation->task_relid));
 	if (!HeapTupleIsValid(tuple))
 		return false;
 	installation->owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 
-	if (installation->task_relid != current_relid)
-	{
-		/* pg_extension has no syscache, hence the scan and the memory of it */
-		Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
-		ScanKeyData key;
-		SysScanDesc scan;
-
-		ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-					CStringGetDatum("ains"));
-		scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
-		tuple = systable_getnext(scan);
-		current_relid = InvalidOid;
-		if (HeapTupleIsValid(tuple))
-		{
-			bool		isnull;
-			Datum		version = heap_getattr(tuple, Anum_pg_extension_extversion,
-											   RelationGetDescr(rel), &isnull);
-
-			current_extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
-			if (!isnull && strcmp(TextDatumGetCString(version), AINS_VERSION) == 0)
-				current_relid = installation->task_relid;
-		}
-		else
-			current_extension = InvalidOid;
-		systable_endscan(scan);
-		table_close(rel, AccessShareLock);
-	}
-	installation->extension = current_extension;
-	installation->current = installation->task_relid == current_relid;
-	return OidIsValid(current_extension);
+	/* from here on, so that what changes meanwhile is not overlooked */
+	known = *installation;
+	is_known = true;
+	find_extension(installation);
+	known.extension = installation->extension;
+	known.current = installation->current;
+	/* ALTER EXTENSION UPDATE changes neither schema nor table */
+	is_known = is_known && known.current;
+	return OidIsValid(installation->extension);
 }
 
 static void
