@@ -7,7 +7,7 @@
 #	interleave LINE SECS ITEM...			rounds of items in turn: each a name and a
 #											command, "name:command args"; see below
 #	median NAME								of what interleave recorded
-#	fill SYSTEM TASKS [DB]					as many tasks, statistics, checkpoint
+#	fill SYSTEM TASKS [DB [IN_RUNS_OF]]		as many tasks, statistics, checkpoint
 #	pin DB, unpin							an idle REPEATABLE READ transaction
 #	row ...									a line of the table
 #
@@ -136,10 +136,10 @@ median() { percentile "$(figures "$1")" 50; }
 
 fill()
 {
-	local system=$1 tasks=$2 db=${3:-$DB}
+	local system=$1 tasks=$2 db=${3:-$DB} in_runs_of=${4:-NULL}
 
 	progress "$db: $tasks tasks for $system"
-	server_psql -d "$db" -c "CALL bench.fill('$system', $tasks)" -c "VACUUM (ANALYZE) $system.task"
+	server_psql -d "$db" -c "CALL bench.fill('$system', $tasks, $in_runs_of)" -c "VACUUM (ANALYZE) $system.task"
 	server_psql -d "$db" -c CHECKPOINT
 }
 

@@ -170,6 +170,55 @@ line_clients()
 }
 
 # ----------------------------------------------------------------------
+# What else a task may be part of
+# ----------------------------------------------------------------------
+
+# Four whole runs of 10,000 tasks, finished by 16 agents; or as many of no run.
+finish_runs()
+{
+	fill ains 40000 "$DB" "$1"
+	measure ains claim 16 t2500
+}
+
+line_runs()
+{
+	interleave runs "of-runs=finish_runs 10000" "plain=finish_runs NULL"
+	row 'claim(1) + complete of runs with 10,000 tasks, 16 agents' "$(median runs.of-runs)" /s \
+		'of no run' "$(median runs.plain)" '>= 0.80'
+}
+
+# claims_with EVENTS: the server's setting, since its sweeper publishes them.
+claims_with()
+{
+	ask "ALTER SYSTEM SET ains.events = '${1:-}'" >/dev/null
+	ask 'SELECT pg_reload_conf()' >/dev/null
+	measure ains claim "$CLIENTS" "$SECS"
+}
+
+line_events()
+{
+	room ains claim 1
+	interleave events "on=claims_with task.claimed,task.completed" "off=claims_with"
+	ask 'ALTER SYSTEM RESET ains.events' >/dev/null
+	ask 'SELECT pg_reload_conf()' >/dev/null
+	row 'claim(1) + complete, both recorded as events' "$(median events.on)" /s 'no events' "$(median events.off)" ''
+}
+
+line_keys()
+{
+	local keys=10000 tasks=100
+
+	[[ -z $QUICK ]] || tasks=10
+	progress "$(thousands $((keys * tasks))) tasks of $(thousands "$keys") keys"
+	server_psql -d bench_large -c "CALL bench.fill_keyed($keys, $tasks)" -c 'VACUUM (ANALYZE) ains.task' -c CHECKPOINT
+	fill ains "$keys" bench_small
+	interleave keys "keyed=measure ains take $CLIENTS t$((keys / CLIENTS / (ROUNDS + 1))) bench_large" \
+		"plain=measure ains take $CLIENTS t$((keys / CLIENTS / (ROUNDS + 1))) bench_small"
+	row "claim, $(thousands "$keys") keys with $tasks tasks each" "$(median keys.keyed)" /s \
+		"$(thousands "$keys") tasks without a key" "$(median keys.plain)" '>= 0.90'
+}
+
+# ----------------------------------------------------------------------
 # Agents that wait
 # ----------------------------------------------------------------------
 

@@ -36,21 +36,45 @@ SELECT count(ains.register_agent(n::text, capabilities => '{bench}', heartbeat_t
 SELECT ains.enqueue('bench');		-- makes the lane and the first shelf
 
 -- Empties one queue and puts so many tasks into it, all due, one a microsecond,
--- laid out the same for each of the three.
-CREATE PROCEDURE bench.fill(s text, tasks bigint) LANGUAGE plpgsql AS $$
+-- laid out the same for each of the three. in_runs_of: ours are of runs with so
+-- many tasks.
+CREATE PROCEDURE bench.fill(s text, tasks bigint, in_runs_of integer DEFAULT NULL) LANGUAGE plpgsql AS $$
+DECLARE
+    runs bigint[];
 BEGIN
     EXECUTE format('TRUNCATE %I.task, %I.task_history', s, s);
+    IF in_runs_of IS NOT NULL THEN
+        SELECT array_agg(ains.create_run('bench')) INTO runs FROM generate_series(0, tasks / in_runs_of);
+    END IF;
     EXECUTE format($sql$
-        INSERT INTO %I.task (rank, lane_id, status, priority, run_at, created_at, enqueued_by, capability, payload)
+        INSERT INTO %I.task (rank, lane_id, status, priority, run_at, created_at, enqueued_by, capability, payload, run_id)
         SELECT extract(epoch FROM now())::bigint * 1000000 - 5 * 600000000::bigint + n,
                (SELECT lane_id FROM ains.lane WHERE capability = 'bench'),
                'PENDING', 5, now(), now(), 'postgres', 'bench',
                jsonb_build_object('page', n, 'url', 'https://example.org/item/' || n, 'mode', 'summary',
-                                  'depth', 3)
-          FROM generate_series(1, $1) AS n$sql$, s) USING tasks;
+                                  'depth', 3),
+               $2[1 + (n - 1) / $3]
+          FROM generate_series(1, $1) AS n$sql$, s) USING tasks, runs, in_runs_of;
     COMMIT;
     IF s = 'ains' THEN
         PERFORM ains.rescan();
     END IF;
+END
+$$;
+
+-- Empties the queue and enqueues so many tasks for each of so many keys.
+CREATE PROCEDURE bench.fill_keyed(keys integer, tasks integer) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM ains.configure_capability('bench', key_limit => 1);
+    TRUNCATE ains.task, ains.task_history;
+    COMMIT;
+    PERFORM ains.rescan();
+    FOR i IN 1 .. tasks LOOP
+        PERFORM ains.enqueue('bench', jsonb_build_object('page', n, 'url', 'https://example.org/item/' || n,
+                                                         'mode', 'summary', 'depth', 3),
+                             concurrency_key => 'https://example.org/host/' || n)
+           FROM generate_series(1, keys) AS n;
+        COMMIT;
+    END LOOP;
 END
 $$;

@@ -1,0 +1,1 @@
+SELECT * FROM ains.claim(:client_id) \gset
