@@ -17,6 +17,7 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 
+#include "clock.h"
 #include "guc.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
@@ -44,6 +45,7 @@ typedef struct Limit
 	int64		taken;			/* slots, by transactions that have not ended */
 	int64		used;			/* in this window */
 	int64		began;			/* when it did, monotonic; 0: none yet */
+	int64		ends;			/* and when it is over */
 } Limit;
 
 static HTAB *entries;			/* Limit */
@@ -113,6 +115,23 @@ key_of(DbState *db, LimitKind kind, int64 id)
 }
 
 /*
+ * Forgets what nobody has taken anything of: a slot is counted in the gauge as
+ * well, and a window that is over says nothing. Needs the limits lock,
+ * exclusively, so nobody has a mutex.
+ */
+static void
+forget_idle(int64 now_mono)
+{
+	HASH_SEQ_STATUS scan;
+	Limit	   *limit;
+
+	hash_seq_init(&scan, entries);
+	while ((limit = hash_seq_search(&scan)) != NULL)
+		if (limit->taken == 0 && (limit->began == 0 || limit->ends <= now_mono))
+			(void) hash_search(entries, &limit->key, HASH_REMOVE, NULL);
+}
+
+/*
  * The entry of a key, made if need be; NULL: there is no room. Returns with the
  * limits lock, shared. capability: NULL for a role.
  */
@@ -131,6 +150,8 @@ lock_entry(DbState *db, const LimitKey *key, const char *capability)
 
 	counters = capability != NULL ? counters_of(db, capability) : NULL;
 	LWLockAcquire(shmem_lock(LOCK_LIMITS), LW_EXCLUSIVE);
+	if (hash_get_num_entries(entries) >= entry_room())
+		forget_idle(clock_read().mono);
 	if (hash_get_num_entries(entries) < entry_room())
 	{
 		limit = hash_search(entries, key, HASH_ENTER_NULL, &found);
@@ -138,12 +159,12 @@ lock_entry(DbState *db, const LimitKey *key, const char *capability)
 		{
 			limit->counters = counters;
 			memset(&limit->limits, 0, sizeof(limit->limits));
-			limit->taken = limit->used = limit->began = 0;
+			limit->taken = limit->used = limit->began = limit->ends = 0;
 			SpinLockInit(&limit->mutex);
 		}
 	}
 	LWLockRelease(shmem_lock(LOCK_LIMITS));
-	/* it may be forgotten meanwhile only along with the installation */
+	/* that it is forgotten meanwhile is as if there were no room */
 	LWLockAcquire(shmem_lock(LOCK_LIMITS), LW_SHARED);
 	return hash_search(entries, key, HASH_FIND, NULL);
 }
@@ -185,6 +206,7 @@ use_window(Limit *limit, int64 period, int64 now_mono, int64 count, LimitNote *n
 		limit->began = now_mono;
 		limit->used = 0;
 	}
+	limit->ends = limit->began + period;
 	limit->used += count;
 	/* what was taken of an earlier window is over with it */
 	if (note->began != limit->began)

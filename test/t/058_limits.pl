@@ -163,12 +163,19 @@ EOS
 @many = map { AinsTest::Session->new($node) } 1 .. 8;
 $many[$_]->send(sprintf "CALL hammer('%s', 200)", $_ % 2 ? 'busy' : 'keyed') for 0 .. 7;
 is(join(' ', grep { defined } map { $_->result->{message} } @many), '', 'never is there one too many');
-my $drain = <<'EOS';
-SELECT count(ains.complete(task_id, lease_token)) FROM ains.claim('b', 1000) WHERE true
+$s->query(<<'EOS');
+CREATE PROCEDURE drain() LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        PERFORM ains.complete(task_id, lease_token) FROM ains.claim('b', 1000);
+        EXIT WHEN NOT FOUND;
+        COMMIT;
+    END LOOP;
+END $$
 EOS
 ok( poll(
 		sub {
-			$s->query($drain);
+			$s->query('CALL drain()');
 			$s->query("SELECT count(*) FROM ains.task WHERE capability IN ('busy', 'keyed')") eq '0';
 		}),
 	'and nothing is left behind')
@@ -230,5 +237,26 @@ note("20 completions touch $complete buffers");
 cmp_ok($complete, '<', 20 * 120, 'and handing on a key costs the same, however many there are');
 is($s->query("SELECT count(*) FROM (SELECT FROM ains.task WHERE capability = 'many' AND status IN ('PENDING', 'ACTIVE') GROUP BY concurrency_key HAVING count(*) <> 1) k"),
 	'0', 'of each one runs');
+
+# There is room for the limits of so many at a time, not for ever.
+my $narrow = ains_node('narrow', test_clock => 1, conf => "fsync = off\nains.max_capabilities = 4\n");
+$s = AinsTest::Session->new($narrow);
+my $roles = $s->query(q{SELECT string_agg(format('CREATE ROLE r%s IN ROLE ains_producer', n), ';') FROM generate_series(1, 24) n});
+$s->query($roles);
+$s->query("SELECT count(ains.set_quota(('r' || n)::regrole, 1, '1 hour')) FROM generate_series(1, 24) n");
+for my $round (1 .. 3)
+{
+	my %codes;
+
+	for my $n (map { $_ + ($round - 1) * 8 } 1 .. 8)
+	{
+		$s->query("SET ROLE r$n");
+		$codes{ $s->try("SELECT ains.enqueue('work')")->{code} // 'done' }++;
+		$codes{ $s->try("SELECT ains.enqueue('work')")->{code} // 'done' }++;
+		$s->query('RESET ROLE');
+	}
+	is_deeply(\%codes, { done => 8, NS008 => 8 }, "quotas of eight roles: the windows of round $round");
+	$s->query("SELECT ains_internal.advance_clock('2 hours')");
+}
 
 done_testing();
