@@ -182,7 +182,7 @@ shelf_maintain(Call *call, int64 *dropped)
 		!history_store_shelf_is_older(oldest, cutoff))
 		return false;
 	/* a backend shows its user's statement */
-	if (IsBackgroundWorker)
+	if (MyBackendType == B_BG_WORKER)
 		pgstat_report_activity(STATE_RUNNING, psprintf("ains: dropping %s",
 													   history_store_shelf_name(oldest)));
 	if (!try_drop(oldest))

@@ -19,6 +19,9 @@ ains.audit_interval = 1
 EOS
 my $s = AinsTest::Session->new($node);
 
+# How pg_stat_activity calls our sleep of this name.
+sub called { return 'Extension|' . ($node->pg_version >= 17 ? $_[0] : 'Extension') }
+
 # A test: promtool has nothing to say. It also lints the names.
 sub judged
 {
@@ -56,6 +59,8 @@ my $w = AinsTest::Session->new($node);
 $s->query("SELECT ains.register_agent('idle', capabilities => '{nothing}')");
 $w->send("CALL ains.wait_for_task('idle', '1 hour')");
 eventually($s, "SELECT value FROM ains.metric_samples() WHERE name = 'ains_waiters'", '1', 'who waits is counted');
+eventually($s, 'SELECT state, wait_event_type, wait_event FROM pg_stat_activity WHERE pid = ' . $w->pid,
+	'active|' . called('AinsWait'), 'and pg_stat_activity says for what');
 $s->query("SELECT ains.enqueue('nothing')");
 $w->result;
 is(sample($s, 'ains_waiters'), '0', 'and is no more');
@@ -75,13 +80,25 @@ is($s->query("SELECT status, detail FROM ains.check_health() WHERE check_name = 
 # What pg_stat_activity shows
 # ----------------------------------------------------------------------
 
-my $named = $node->pg_version >= 17;
-for (['ains launcher', $named ? 'AinsLauncherMain' : 'Extension'], ['ains sweeper', $named ? 'AinsSweeperMain' : 'Extension'])
+for (['ains launcher', 'AinsLauncherMain'], ['ains sweeper', 'AinsSweeperMain'])
 {
 	my ($type, $event) = @$_;
 	eventually($s, "SELECT state, wait_event_type, wait_event, query ~ '^ains: ' FROM pg_stat_activity WHERE backend_type = '$type'",
-		"idle|Extension|$event|t", "the $type sleeps, and says what it did");
+		'idle|' . called($event) . '|t', "the $type sleeps, and says what it did");
 }
+
+# DROP DATABASE, which waits for a sweeper that does not end yet
+$s->query('CREATE DATABASE other TEMPLATE template0');
+$node->safe_psql('other', 'CREATE EXTENSION ains');
+my $slow = sweeper_pid($s, 'other');
+my $drop = AinsTest::Session->new($node);
+kill 'STOP', $slow;
+$drop->send('DROP DATABASE other');
+eventually($s, 'SELECT state, wait_event_type, wait_event FROM pg_stat_activity WHERE pid = ' . $drop->pid,
+	'active|' . called('AinsClearDatabase'), 'DROP DATABASE waits for its sweeper');
+kill 'CONT', $slow;
+is($drop->result->{code}, undef, 'which ends');
+$drop->close;
 
 # a sweep of several batches, and one that waits
 my $lock = AinsTest::Session->new($node);

@@ -88,8 +88,8 @@ append_to_file("$tmp/prometheus.yml", $config);
 append_to_file("$tmp/alerts.yml", $rules);
 
 $ENV{DATA_SOURCE_NAME} = 'host=' . $node->host . ' port=' . $node->port . ' user=prometheus dbname=postgres sslmode=disable';
-spawn('exporter', 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$exporter", '--disable-default-metrics',
-	'--disable-settings-metrics', '--no-collector.database', '--no-collector.bgwriter', "--extend.query-path=$dir/exporter.yml");
+spawn('exporter', 'prometheus-postgres-exporter', "--web.listen-address=127.0.0.1:$exporter",
+	split(' ', `$dir/exporter-flags`), "--extend.query-path=$dir/exporter.yml");
 spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml", "--storage.tsdb.path=$tmp/data",
 	"--web.listen-address=127.0.0.1:$prometheus");
 
@@ -191,6 +191,7 @@ is(join(' ', sort keys %{ api('query', query => 'ains_tasks{capability="still", 
 is(join(' ', values_of('ains_agents_active{agent_type="crawler"}'), values_of('ains_capability_agents{capability="still"}')), '2 1', 'agents, too');
 my $text = $http->get("http://127.0.0.1:$exporter/metrics")->{content};
 is(join(' ', $text =~ /^# TYPE ains_\w+_value (\w+)$/mg), 'counter gauge histogram', 'types are kept');
+is(join(' ', $text =~ /^# TYPE (pg_(?!exporter_|scrape_collector_|up |static )\w+)/mg), '', "none of PostgreSQL's own");
 is($s->query("SELECT count(*) FROM ains.metric_samples() WHERE name = 'ains_task_wait_seconds_bucket' AND labels ->> 'capability' = 'work'"),
 	scalar(values_of('ains_task_wait_seconds_bucket{capability="work"}')), 'a histogram has all its buckets');
 is(join(' ', values_of('ains_task_wait_seconds_bucket{capability="work", le="+Inf"}')), '10', 'that add up');
