@@ -21,9 +21,9 @@
 #include "core/dependency.h"
 #include "core/event.h"
 #include "core/route.h"
-#include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
+#include "core/task_end.h"
 #include "errors.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
@@ -170,24 +170,24 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 	}
 }
 
-/* A task is completed: what follows from it when this transaction commits. */
+/*
+ * A task, as it was when it was held, is completed and put away: what follows
+ * from that.
+ */
 static void
-note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
-			   const CapabilityRow *capability, TimestampTz claimed_at, int64 timeout,
-			   Oid enqueued_by, int32 attempt)
+completed(Call *call, const TaskRow *task, const CapabilityRow *capability, Datum result)
 {
-	TrustDelta	trust = policy_trust("completed", claimed_at, call->now.wall,
-									 timeout >= 0 ? timeout : capability->timeout, token);
+	TrustDelta	trust = policy_trust("completed", task->claimed_at, call->now.wall,
+									 task->timeout >= 0 ? task->timeout : capability->timeout,
+									 task->lease_token);
 
 	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
-				  call->now.wall - claimed_at);
+				  call->now.wall - task->claimed_at);
 	if (capability->limits.concurrency > 0)
 		limits_freed(call->db, &capability->limits);
-	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
-	effect_finished(call->db, task_id);
-	event_note(call, &(Event) {.kind = EVENT_TASK_COMPLETED, .owner = enqueued_by,
-			   .task_id = task_id, .capability = capability->name, .agent_id = agent_id,
-			   .attempt = attempt, .status = task_status_name(TASK_COMPLETED)});
+	effect_held(call->db, task->agent_id, 0, task->task_id, -1, &trust);
+	task_note_event(call, task, EVENT_TASK_COMPLETED, TASK_COMPLETED);
+	task_ended(call, task, TASK_COMPLETED, result);
 }
 
 /*
@@ -201,25 +201,19 @@ typedef bool (*CompleteOne) (Call *call, int64 task_id, int64 token, Datum resul
 static bool
 complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, DateADT shelf)
 {
-	HeldTask	held;
+	TaskRow		task;
 	const CapabilityRow *capability;
 
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!hot_store_find_held(task_id, token, &held) ||
-			!agent_is_own(call, held.agent_id))
+		if (!hot_store_find_held(task_id, token, &task) ||
+			!agent_is_own(call, task.agent_id))
 			return false;
-		capability = capability_restore(call, held.capability);
+		capability = capability_restore(call, task.capability);
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
 								 capability->keep_history));
-	note_completed(call, held.agent_id, task_id, token, capability, held.claimed_at,
-				   held.timeout, held.enqueued_by, held.attempt);
-	if (held.run_id != 0)
-		run_note_ended(call, held.run_id, held.stage, TASK_COMPLETED, task_id, held.claimed_at);
-	if (held.awaited)
-		dependency_met(call, task_id, result);
-	concurrency_key_leave(call, held.capability, held.concurrency_key);
+	completed(call, &task, capability, result);
 	return true;
 }
 
@@ -243,13 +237,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	capability = capability_restore(call, task.capability);
 	finish.keep = capability->keep_history;
 	history_store_finish(task_id, &finish);
-	note_completed(call, task.agent_id, task_id, token, capability, task.claimed_at,
-				   task.timeout, task.enqueued_by, task.attempt);
-	if (task.run_id != 0)
-		run_note_ended(call, task.run_id, task.stage, TASK_COMPLETED, task_id, task.claimed_at);
-	if (task.awaited)
-		dependency_met(call, task_id, result);
-	concurrency_key_leave(call, task.capability, task.concurrency_key);
+	completed(call, &task, capability, result);
 	return true;
 }
 
@@ -496,6 +484,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 			effect_wake_at(call->db, wake_at);
 		if (verdict.status == TASK_PENDING)
 			effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		else
+			concurrency_key_leave(call, task->capability, task->concurrency_key);
 	}
 	else
 	{
@@ -503,14 +493,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 			.shelf = shelf, .keep = keep, .error = error, .attempt = attempt};
 
 		history_store_finish(task->task_id, &finish);
-		effect_finished(call->db, task->task_id);
-		if (task->run_id != 0)
-			run_note_ended(call, task->run_id, task->stage, verdict.status, task->task_id,
-						   task->claimed_at);
-		dependency_ended(call, task, verdict.status);
+		task_ended(call, task, verdict.status, 0);
 	}
-	if (verdict.status != TASK_PENDING)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
 	return verdict.status;
 }
 

@@ -9,7 +9,6 @@
 #include "clock.h"
 #include "core/agent.h"
 #include "core/audit.h"
-#include "core/capability.h"
 #include "core/concurrency_key.h"
 #include "core/dependency.h"
 #include "core/event.h"
@@ -19,6 +18,7 @@
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
+#include "core/task_end.h"
 #include "core/trust.h"
 #include "core/webhook.h"
 #include "guc.h"
@@ -30,7 +30,6 @@
 #include "soft/token.h"
 #include "soft/waiters.h"
 #include "store/agent_store.h"
-#include "store/history_store.h"
 #include "store/task_store.h"
 
 /* What somebody had locked is looked at again after so long. */
@@ -175,25 +174,6 @@ note_lag(Call *call, TimestampTz due)
 	pulse_observe(call->db, PULSE_DEADLINE_LAG, call->now.wall - due);
 }
 
-static void
-expire(Call *call, const TaskRow *task)
-{
-	Finish		finish = {.status = TASK_EXPIRED, .now = call->now.wall,
-		.shelf = shelf_today(call), .attempt = task->attempt,
-		.keep = capability_restore(call, task->capability)->keep_history};
-
-	history_store_finish(task->task_id, &finish);
-	task_note_changed(call, task);
-	effect_finished(call->db, task->task_id);
-	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
-	task_note_event(call, task, EVENT_TASK_EXPIRED, TASK_EXPIRED);
-	if (task->run_id != 0)
-		run_note_ended(call, task->run_id, task->stage, TASK_EXPIRED, task->task_id, 0);
-	dependency_ended(call, task, TASK_EXPIRED);
-	if (task->status == TASK_PENDING)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
-}
-
 /* A waiting task whose moment has come: it expires, or is due. */
 static void
 handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
@@ -206,7 +186,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	if (wake_at != 0 && wake_at <= call->now.wall)
 	{
 		note_lag(call, wake_at);
-		expire(call, task);
+		task_end_waiting(call, task, TASK_EXPIRED, NULL);
 		counts->tasks_expired++;
 		return;
 	}
