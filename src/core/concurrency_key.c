@@ -17,10 +17,16 @@
  * Only the tasks of keys with a limit pay for it. The row of a key is there as
  * long as one of its tasks is PENDING or ACTIVE.
  *
- * Locks go from a task to its key and from there to the next in line. A
- * deadlock takes a transaction that ends or enqueues tasks of several keys, or
- * has locked one in line, and another that does so in another order; the server
- * ends one of them.
+ * What the end of a task does to keys comes last: its own place, and those that
+ * waited for it and stand in line now, are gathered, and the keys settled in their
+ * order. So a dependent comes before who is in line only if its rank is lower.
+ *
+ * Locks go from a task to those that wait for it, by id, then to the keys, in their
+ * order, and from each key to the next in its line; those have nothing else to wait
+ * for, so they are never among the dependents of another. A deadlock takes a
+ * transaction that ends or enqueues several tasks of several keys, in another order;
+ * or one that has locked a task in line and then wants others: who cancels it, or
+ * depends on it. The server ends one of them.
  */
 #include "core/concurrency_key.h"
 
@@ -162,6 +168,86 @@ release_next(Call *call, const char *capability, const char *key, int room, bool
 	return released;
 }
 
+typedef struct KeyChange
+{
+	char	   *capability;
+	char	   *key;
+} KeyChange;
+
+/*
+ * Notes that a task of this key (NULL: none) gives up its place, or stands in
+ * line from now on, which the caller writes; false, and nothing is noted, if the
+ * key has no limit.
+ */
+bool
+concurrency_key_note(Call *call, KeyChanges *changes, const char *capability, const char *key)
+{
+	MemoryContext old;
+	KeyChange  *change;
+
+	if (!concurrency_key_is_limited(call, capability, key))
+		return false;
+	old = MemoryContextSwitchTo(changes->context);
+	change = palloc(sizeof(KeyChange));
+	change->capability = pstrdup(capability);
+	change->key = pstrdup(key);
+	changes->list = lappend(changes->list, change);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static int
+compare_changes(const ListCell *a, const ListCell *b)
+{
+	const KeyChange *x = lfirst(a);
+	const KeyChange *y = lfirst(b);
+	int			order = strcmp(x->capability, y->capability);
+
+	return order != 0 ? order : strcmp(x->key, y->key);
+}
+
+/*
+ * So many tasks of a key have left their places or joined the line: as many
+ * places at most have become free, and the first in line get them.
+ */
+static void
+settle_key(Call *call, const char *capability, const char *key, int tasks)
+{
+	int32		limit = capability_restore(call, capability)->key_limit;
+	int			used;
+	int			room;
+
+	concurrency_key_store_lock(capability, key);
+	used = in_use(capability, key, limit);
+	room = Min(limit - used, tasks);
+	if (room > 0 && release_next(call, capability, key, room, false) == 0 && used == 0)
+		concurrency_key_store_forget(capability, key);
+}
+
+/*
+ * What was noted has been written: hands on the places, one key after the other
+ * in their order, so that nobody waits in a circle for who does the same.
+ */
+void
+concurrency_key_settle(Call *call, KeyChanges *changes)
+{
+	List	   *list = changes->list;
+	int			tasks;
+
+	list_sort(list, compare_changes);
+	for (int i = 0; i < list_length(list); i += tasks)
+	{
+		ListCell   *first = list_nth_cell(list, i);
+		KeyChange  *change = lfirst(first);
+
+		for (tasks = 1; i + tasks < list_length(list); tasks++)
+			if (compare_changes(first, list_nth_cell(list, i + tasks)) != 0)
+				break;
+		settle_key(call, change->capability, change->key, tasks);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /*
  * A task of this key (NULL: none) is not PENDING or ACTIVE any more, which has
  * been written: the next in line is.
@@ -169,18 +255,10 @@ release_next(Call *call, const char *capability, const char *key, int room, bool
 void
 concurrency_key_leave(Call *call, const char *capability, const char *key)
 {
-	int32		limit;
-	int			used;
+	KeyChanges	changes = {.context = CurrentMemoryContext};
 
-	if (key == NULL)
-		return;
-	limit = capability_restore(call, capability)->key_limit;
-	if (limit == 0)
-		return;
-	concurrency_key_store_lock(capability, key);
-	used = in_use(capability, key, limit);
-	if (used < limit && release_next(call, capability, key, 1, false) == 0 && used == 0)
-		concurrency_key_store_forget(capability, key);
+	if (concurrency_key_note(call, &changes, capability, key))
+		concurrency_key_settle(call, &changes);
 }
 
 /*

@@ -5,7 +5,7 @@
  * A task that depends on others is BLOCKED until all of them have COMPLETED.
  * The transaction that completes the last one unblocks it; one that ends
  * another way fails it, and what waits for it in turn; unless it belongs to a run
- * that goes on, for which any end will do.
+ * that goes on, for which any end will do (core/task_end.c).
  *
  * Three things say so, and only who has the row of the waiting task locked
  * changes them: its count `unmet`, its edges in ains.dependency, one for each
@@ -24,10 +24,11 @@
  * row lock lets them; the second reads what the first wrote, or fails as above.
  * Whoever arrives at zero unblocks it, and a rollback puts one back.
  *
- * Locks go from a task to those that wait for it, and within these by id. Ids
- * grow along the edges, since a task can only wait for one that exists; so there
- * are no cycles. A deadlock takes two transactions that each end several tasks
- * in different order, as in complete_batch; the server ends one of them.
+ * Locks go from a task to those that wait for it, directly or not, and within
+ * these by id. Ids grow along the edges, since a task can only wait for one that
+ * exists; so there are no cycles. Keys come after (core/concurrency_key.c). A
+ * deadlock takes two transactions that each end several tasks in different order,
+ * as in complete_batch; the server ends one of them.
  */
 #include "core/dependency.h"
 
@@ -160,14 +161,14 @@ dependency_each(Call *call, int64 task_id, OnDependent on_dependent, void *state
 }
 
 /*
- * One less to wait for. With the last, the task is due, now or at its run_at,
- * unless it has to wait for its key; as
- * with a retry, run_at moves on and the rank stays, so that the time it was
- * blocked counts as waiting in line, but not as being late. output: the result of
- * the one it waited for; 0: NULL.
+ * One less to wait for. With the last, the task is due, now or at its run_at; if
+ * its key is limited, it stands in line as one of those that `keys` is settled
+ * for. As with a retry, run_at moves on and the rank stays, so that the time it
+ * was blocked counts as waiting in line, but not as being late. output: the result
+ * of the one it waited for; 0: NULL.
  */
 void
-dependency_unblock(Call *call, const TaskRow *task, Datum output)
+dependency_unblock(Call *call, const TaskRow *task, Datum output, KeyChanges *keys)
 {
 	TaskStatus	status = TASK_BLOCKED;
 	TimestampTz run_at = task->run_at;
@@ -176,8 +177,10 @@ dependency_unblock(Call *call, const TaskRow *task, Datum output)
 
 	if (task->unmet <= 1)
 	{
-		status = run_at > call->now.wall ? TASK_SCHEDULED
-			: concurrency_key_enter(call, task->capability, task->concurrency_key);
+		if (run_at > call->now.wall)
+			status = TASK_SCHEDULED;
+		else if (!concurrency_key_note(call, keys, task->capability, task->concurrency_key))
+			status = TASK_PENDING;
 		run_at = Max(run_at, call->now.wall);
 	}
 	if (status == TASK_SCHEDULED)

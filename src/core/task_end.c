@@ -69,82 +69,83 @@ put_away(Call *call, const TaskRow *task, TaskStatus status, const char *reason)
 	note_ended(call, task, status);
 }
 
-static void
-meet_dependent(Call *call, const TaskRow *task, void *state)
+/* What the end of one task does to others. */
+typedef struct Ending
 {
-	dependency_unblock(call, task, *(Datum *) state);
-}
-
-/* Tasks that ended without being completed, and what waits for them not yet looked at. */
-typedef struct Failures
-{
-	int64	   *task_ids;		/* in the caller's context */
+	int64		cause;			/* the task whose dependents are looked at, */
+	TaskStatus	status;			/* and how it ended */
+	Datum		result;			/* of a COMPLETED one; 0: NULL */
+	int64	   *task_ids;		/* that one, and what failed because of it and is awaited */
 	int			count;
 	int			room;
-	int64		cause;			/* the one that is being looked at, */
-	TaskStatus	status;			/* and how it ended */
-} Failures;
+	KeyChanges	keys;
+} Ending;
 
 static void
-add_failure(Failures *failures, int64 task_id)
+add_ended(Ending *ending, int64 task_id)
 {
-	if (failures->count == failures->room)
+	if (ending->count == ending->room)
 	{
-		failures->room *= 2;
-		failures->task_ids = repalloc_huge(failures->task_ids,
-										   failures->room * sizeof(int64));
+		ending->room *= 2;
+		ending->task_ids = repalloc_huge(ending->task_ids, ending->room * sizeof(int64));
 	}
-	failures->task_ids[failures->count++] = task_id;
+	ending->task_ids[ending->count++] = task_id;
 }
 
 static void
-fail_dependent(Call *call, const TaskRow *task, void *state)
+tell_dependent(Call *call, const TaskRow *task, void *state)
 {
-	Failures   *failures = state;
+	Ending	   *ending = state;
 
-	if (run_goes_on(call, task->run_id))
+	if (ending->status == TASK_COMPLETED || run_goes_on(call, task->run_id))
 	{
-		/* all edges to the one that ended go at once */
-		dependency_unblock(call, task, 0);
+		dependency_unblock(call, task, ending->result, &ending->keys);
 		return;
 	}
 	put_away(call, task, TASK_FAILED,
 			 psprintf("task " INT64_FORMAT ", which it depends on, ended as %s",
-					  failures->cause, task_status_name(failures->status)));
+					  ending->cause, task_status_name(ending->status)));
 	if (task->awaited)
-		add_failure(failures, task->task_id);
+		add_ended(ending, task->task_id);
 }
 
 /*
- * Fails all that wait for a task, directly or not, unless their run goes on; for
- * each of these that is awaited in turn, 8 bytes.
+ * Unblocks the tasks that wait for one that is COMPLETED. If it ended otherwise,
+ * fails all that wait for it, directly or not, unless their run goes on; for each
+ * of these that is awaited in turn, 8 bytes.
  */
 static void
-fail_dependents(Call *call, int64 task_id, TaskStatus status)
+tell_dependents(Call *call, int64 task_id, Ending *ending)
 {
-	Failures	failures = {.room = 16, .status = status};
-
-	failures.task_ids = palloc(failures.room * sizeof(int64));
-	add_failure(&failures, task_id);
-	for (int i = 0; i < failures.count; i++)
+	/* they are dealt with from one to the next, but have to be locked by id */
+	if (ending->status != TASK_COMPLETED)
+		dependency_store_lock(task_id);
+	ending->room = 16;
+	ending->task_ids = palloc(ending->room * sizeof(int64));
+	add_ended(ending, task_id);
+	for (int i = 0; i < ending->count; i++)
 	{
-		failures.cause = failures.task_ids[i];
-		dependency_each(call, failures.cause, fail_dependent, &failures);
-		failures.status = TASK_FAILED;
+		ending->cause = ending->task_ids[i];
+		dependency_each(call, ending->cause, tell_dependent, ending);
+		if (ending->status != TASK_COMPLETED)
+			ending->status = TASK_FAILED;
 	}
-	pfree(failures.task_ids);
+	pfree(ending->task_ids);
 }
 
 /* A task that is put away lets go of those that wait for it, and of its place in its key. */
 static void
 hand_over(Call *call, const TaskRow *task, TaskStatus status, Datum result)
 {
-	if (task->awaited && status == TASK_COMPLETED)
-		dependency_each(call, task->task_id, meet_dependent, &result);
-	else if (task->awaited)
-		fail_dependents(call, task->task_id, status);
+	Ending		ending = {.status = status, .result = result,
+		.keys.context = CurrentMemoryContext};
+
+	if (task->awaited)
+		tell_dependents(call, task->task_id, &ending);
 	if (task->status == TASK_PENDING || task->status == TASK_ACTIVE)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
+		(void) concurrency_key_note(call, &ending.keys, task->capability,
+									task->concurrency_key);
+	concurrency_key_settle(call, &ending.keys);
 }
 
 /*

@@ -118,24 +118,32 @@ dependency_store_remove_dependents(int64 task_id)
 	run_for(&forget, task_id);
 }
 
-/*
- * Locks all live tasks that wait for a task, directly or not, without waiting;
- * false if somebody has one of them.
- */
+/* Locks all live tasks that wait for a task, directly or not, by id. */
+#define LOCK_BELOW(how) \
+	"WITH RECURSIVE below (task_id) AS (" \
+	" SELECT e.task_id FROM ains.dependency e WHERE e.depends_on = $1" \
+	" UNION" \
+	" SELECT e.task_id FROM below b JOIN ains.dependency e ON e.depends_on = b.task_id)" \
+	" SELECT count(*) = count(f.task_id)" \
+	" FROM (SELECT b.task_id FROM below b JOIN ains.task t USING (task_id)" \
+	"  ORDER BY b.task_id) w" \
+	" LEFT JOIN LATERAL (SELECT t.task_id FROM ains.task t WHERE t.task_id = w.task_id" \
+	"  FOR UPDATE " how ") f ON true"
+
+/* Does so, waiting for those who have one of them. */
+void
+dependency_store_lock(int64 task_id)
+{
+	static SavedQuery lock = {LOCK_BELOW(""), 1, {INT8OID}};
+
+	run_for(&lock, task_id);
+}
+
+/* The same without waiting; false if somebody has one of them. */
 bool
 dependency_store_lock_free(int64 task_id)
 {
-	static SavedQuery lock = {
-		"WITH RECURSIVE below (task_id) AS ("
-		" SELECT e.task_id FROM ains.dependency e WHERE e.depends_on = $1"
-		" UNION"
-		" SELECT e.task_id FROM below b JOIN ains.dependency e ON e.depends_on = b.task_id)"
-		" SELECT count(*) = count(f.task_id)"
-		" FROM (SELECT b.task_id FROM below b JOIN ains.task t USING (task_id)"
-		"  ORDER BY b.task_id) w"
-		" LEFT JOIN LATERAL (SELECT t.task_id FROM ains.task t WHERE t.task_id = w.task_id"
-		"  FOR UPDATE SKIP LOCKED) f ON true",
-	1, {INT8OID}};
+	static SavedQuery lock = {LOCK_BELOW("SKIP LOCKED"), 1, {INT8OID}};
 	QueryCall	q;
 	bool		is_free;
 
