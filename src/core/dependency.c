@@ -89,7 +89,7 @@ await_one(Call *call, int64 task_id, bool again, bool any_end)
 		{
 			if (!again)
 				task_refuse_unknown(task_id);
-			/* it was known once, and had it failed it would be kept */
+			/* it was known once, and had it not completed it would be kept */
 			return false;
 		}
 		CHECK_FOR_INTERRUPTS();

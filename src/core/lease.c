@@ -432,11 +432,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 {
 	const CapabilityRow *capability = capability_restore(call, task->capability);
 	RetryPolicy policy = capability->retry;
-	bool		keep = capability->keep_history;
 	DateADT		shelf = shelf_today(call);
 	AgentView	agent;
 	TrustDelta	trust;
 	Verdict		verdict;
+	bool		keep;
 	int32		attempt;
 	int			events;
 
@@ -448,6 +448,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		error = default_error(end);
 	verdict = policy_end_attempt(end, task->attempt, task->cancel_requested, &policy,
 								 asked_delay, pg_prng_double(&pg_global_prng_state));
+	keep = task_is_kept(task, verdict.status, capability);
 	attempt = verdict.counted ? task->attempt : task->attempt - 1;
 
 	if (verdict.outcome != NULL)

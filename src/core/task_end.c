@@ -20,6 +20,18 @@
 #include "store/dependency_store.h"
 #include "store/history_store.h"
 
+/*
+ * Whether a task that ends so goes to history. If others waited for it and it
+ * did not complete they have failed, and must not come back unless it does; so
+ * it is there, as FAILED ones are.
+ */
+bool
+task_is_kept(const TaskRow *task, TaskStatus status, const CapabilityRow *capability)
+{
+	return capability->keep_history || status == TASK_FAILED ||
+		(task->awaited && status != TASK_COMPLETED);
+}
+
 /* Who waits for the result hears of the end at commit, and so does its run. */
 static void
 note_ended(Call *call, const TaskRow *task, TaskStatus status)
@@ -36,7 +48,7 @@ put_away(Call *call, const TaskRow *task, TaskStatus status, const char *reason)
 {
 	Finish		finish = {.status = status, .now = call->now.wall,
 		.shelf = shelf_today(call), .attempt = task->attempt,
-		.keep = capability_restore(call, task->capability)->keep_history};
+		.keep = task_is_kept(task, status, capability_restore(call, task->capability))};
 	int			counted = COUNT_FAILED;
 	EventKind	kind = EVENT_TASK_FAILED;
 

@@ -8,8 +8,11 @@
 #include "ains.h"
 
 #include "core/call.h"
+#include "core/capability.h"
 #include "store/task_store.h"
 
+extern bool task_is_kept(const TaskRow *task, TaskStatus status,
+						 const CapabilityRow *capability);
 extern void task_end_waiting(Call *call, const TaskRow *task, TaskStatus status,
 							 const char *reason);
 extern void task_ended(Call *call, const TaskRow *task, TaskStatus status, Datum result);
