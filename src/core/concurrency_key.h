@@ -18,7 +18,7 @@
  */
 typedef struct KeyChanges
 {
-	List	   *list;			/* KeyChange *, one for each task */
+	List	   *list;			/* TaskKey *, one for each task */
 	MemoryContext context;		/* where they are kept */
 } KeyChanges;
 
@@ -31,7 +31,7 @@ extern void concurrency_key_leave(Call *call, const char *capability, const char
 extern bool concurrency_key_note(Call *call, KeyChanges *changes, const char *capability,
 								 const char *key);
 extern void concurrency_key_settle(Call *call, KeyChanges *changes);
-extern bool concurrency_key_is_free(Call *call, const TaskRow *task);
+extern bool concurrency_key_is_free(Call *call, const char *capability, const char *key);
 extern bool concurrency_key_hand_on(Call *call, bool all);
 
 #endif							/* AINS_CONCURRENCY_KEY_H */

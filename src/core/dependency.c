@@ -202,14 +202,25 @@ dependency_unblock(Call *call, const TaskRow *task, Datum output, KeyChanges *ke
 }
 
 /*
- * For the sweeper, which must not wait for anybody: whether a task could be
- * ended now, that is, nobody has one locked that waits for it, directly or not.
+ * For those who must not wait for anybody: whether nobody has one locked that
+ * waits for this task, directly or not, or a key in which it will stand in line.
  * Locks them.
  */
 bool
-dependency_is_free(const TaskRow *task)
+dependency_is_free(Call *call, const TaskRow *task)
 {
-	return !task->awaited || dependency_store_lock_free(task->task_id);
+	TaskKey    *keys;
+	int			count;
+
+	if (!task->awaited)
+		return true;
+	if (!dependency_store_lock_free(task->task_id))
+		return false;
+	keys = dependency_store_keys(task->task_id, &count);
+	for (int i = 0; i < count; i++)
+		if (!concurrency_key_is_free(call, keys[i].capability, keys[i].key))
+			return false;
+	return true;
 }
 
 /* Raises NS003 and 42501 unless the caller may look at the task. */

@@ -21,7 +21,7 @@ extern int	dependency_await(Call *call, const int64 *ids, int count, bool again,
 extern void dependency_each(Call *call, int64 task_id, OnDependent on_dependent, void *state);
 extern void dependency_unblock(Call *call, const TaskRow *task, Datum output,
 							   KeyChanges *keys);
-extern bool dependency_is_free(const TaskRow *task);
+extern bool dependency_is_free(Call *call, const TaskRow *task);
 extern void dependency_list(Call *call, int64 task_id, Tuplestorestate *store);
 extern void dependency_list_waiting(Call *call, int64 task_id, Tuplestorestate *store);
 

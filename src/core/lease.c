@@ -18,7 +18,6 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/concurrency_key.h"
-#include "core/dependency.h"
 #include "core/event.h"
 #include "core/route.h"
 #include "core/shelf.h"
@@ -501,8 +500,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 
 /*
  * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
- * skip_locked, without those that somebody is working on, or on their key, or on
- * a task that waits for them.
+ * skip_locked, without those that somebody is working on. Who uses that asks
+ * task_end_is_free() before he ends one.
  */
 TaskRow *
 lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
@@ -517,9 +516,7 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 	for (int i = 0; i < *count; i++)
 	{
 		/* it may have changed hands before we had the lock */
-		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
-			(!skip_locked || (dependency_is_free(&tasks[i]) &&
-							  concurrency_key_is_free(call, &tasks[i]))))
+		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0)
 			tasks[held++] = tasks[i];
 	}
 	*count = held;
@@ -534,16 +531,23 @@ int64
 lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end, bool skip_locked)
 {
 	int64		total = 0;
-	int			count;
+	int64		before;
 
 	do
 	{
+		int			count;
 		TaskRow    *tasks = lease_lock_of_agent(call, agent_id, skip_locked, &count);
 
+		before = total;
 		for (int i = 0; i < count; i++)
+		{
+			/* the end of one before may have taken from the line who was first */
+			if (skip_locked && !task_end_is_free(call, &tasks[i]))
+				continue;
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
-		total += count;
+			total++;
+		}
 		CHECK_FOR_INTERRUPTS();
-	} while (count > 0);
+	} while (total > before);
 	return total;
 }

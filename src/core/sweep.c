@@ -10,7 +10,6 @@
 #include "core/agent.h"
 #include "core/audit.h"
 #include "core/concurrency_key.h"
-#include "core/dependency.h"
 #include "core/event.h"
 #include "core/lease.h"
 #include "core/route.h"
@@ -85,25 +84,31 @@ take_back_orphans(Call *call, SweepCounts *counts)
 	while (roster_next(call->db, &position, &view))
 	{
 		uint64		hash;
-		int			held;
+		int			left;
 		int			count;
 		TaskRow    *tasks;
 
 		if (view.beats.orphans == view.beats.orphans_handled)
 			continue;
-		held = task_store_count_of_agent(view.agent_id, &hash);
+		left = task_store_count_of_agent(view.agent_id, &hash);
 		tasks = lease_lock_of_agent(call, view.agent_id, true, &count);
+		left -= count;
 		for (int i = 0; i < count; i++)
 		{
 			AttemptEnd	end;
 
 			if (!is_orphan(&view, &tasks[i], &end))
 				continue;
+			if (!task_end_is_free(call, &tasks[i]))
+			{
+				left++;
+				continue;
+			}
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
 			counts->leases_of_dead_agents++;
 		}
-		/* done only if no locked row was skipped */
-		if (count == held)
+		/* done only if nothing was skipped because it is locked */
+		if (left == 0)
 			effect_orphans_handled(call->db, view.agent_id, view.beats.orphans);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -273,7 +278,9 @@ handle_due(Call *call, SweepCounts *counts)
 		/* the end of one before may have ended it, or let it go */
 		if (tasks[i].status == TASK_BLOCKED && !task_store_find(tasks[i].task_id, &tasks[i]))
 			continue;
-		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(call, &tasks[i]))
+		if (!task_end_is_free(call, &tasks[i]) ||
+			(tasks[i].status == TASK_SCHEDULED &&
+			 !concurrency_key_is_free(call, tasks[i].capability, tasks[i].concurrency_key)))
 			continue;
 		handled++;
 		if (tasks[i].status == TASK_ACTIVE)

@@ -358,8 +358,7 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 	if (!task_store_lock_free(task_id, &task))
 		return false;
 	task_note_locked(call, &task);
-	if (!dependency_is_free(&task) ||
-		(task.status == TASK_PENDING && !concurrency_key_is_free(call, &task)))
+	if (!task_end_is_free(call, &task))
 		return false;
 	(void) cancel_locked(call, &task, reason);
 	return true;

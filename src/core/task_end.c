@@ -161,6 +161,18 @@ hand_over(Call *call, const TaskRow *task, TaskStatus status, Datum result)
 }
 
 /*
+ * For those who must not wait for anybody: whether they could end a task, its row
+ * locked by them, and nobody has what that touches. Locks it.
+ */
+bool
+task_end_is_free(Call *call, const TaskRow *task)
+{
+	return dependency_is_free(call, task) &&
+		((task->status != TASK_PENDING && task->status != TASK_ACTIVE) ||
+		 concurrency_key_is_free(call, task->capability, task->concurrency_key));
+}
+
+/*
  * Ends a waiting task, its row locked and noted by us, as CANCELLED (reason:
  * why, or NULL), EXPIRED or FAILED (reason: the error).
  */

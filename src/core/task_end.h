@@ -13,6 +13,7 @@
 
 extern bool task_is_kept(const TaskRow *task, TaskStatus status,
 						 const CapabilityRow *capability);
+extern bool task_end_is_free(Call *call, const TaskRow *task);
 extern void task_end_waiting(Call *call, const TaskRow *task, TaskStatus status,
 							 const char *reason);
 extern void task_ended(Call *call, const TaskRow *task, TaskStatus status, Datum result);

@@ -31,12 +31,15 @@ concurrency_key_store_lock(const char *capability, const char *key)
 	query_end(&q);
 }
 
-/* Locks a key that is there, without waiting; false if somebody has it. */
+/*
+ * Locks a key, if it is there for us to see, without waiting; false if somebody
+ * has it.
+ */
 bool
-concurrency_key_store_lock_free(const char *capability, const char *key)
+concurrency_key_store_lock_free(const char *capability, const char *key, bool *is_there)
 {
 	static SavedQuery lock = {
-		"SELECT count(*) = count(f.capability)"
+		"SELECT count(*) = count(f.capability), count(*) > 0"
 		" FROM (SELECT FROM ains.concurrency_key"
 		"  WHERE capability = $1 AND concurrency_key = $2) k"
 		" LEFT JOIN LATERAL (SELECT capability FROM ains.concurrency_key"
@@ -50,6 +53,7 @@ concurrency_key_store_lock_free(const char *capability, const char *key)
 	query_arg_text(&q, key);
 	query_run(&q);
 	is_free = query_bool(&q, 0, 1);
+	*is_there = query_bool(&q, 0, 2);
 	query_end(&q);
 	return is_free;
 }
