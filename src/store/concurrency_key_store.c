@@ -157,28 +157,6 @@ concurrency_key_store_waited(const char *capability, const char *key, int *count
 	return keys;
 }
 
-/* The place of a task among those that wait for its key, from 1; counts at most 10,000. */
-int64
-concurrency_key_store_position(int64 task_id)
-{
-	static SavedQuery find = {
-		"SELECT count(*) FROM (SELECT FROM ains.task me, ains.task t"
-		"  WHERE me.task_id = $1 AND t.capability = me.capability"
-		"   AND t.concurrency_key = me.concurrency_key AND t.status = 'BLOCKED'"
-		"   AND t.unmet IS NULL AND (t.rank, t.task_id) <= (me.rank, me.task_id)"
-		"  LIMIT 10000) ahead",
-	1, {INT8OID}};
-	QueryCall	q;
-	int64		position;
-
-	query_begin(&q, &find);
-	query_arg_int64(&q, task_id);
-	query_run(&q);
-	position = query_int64(&q, 0, 1);
-	query_end(&q);
-	return position;
-}
-
 /* A number that changes with the limits of keys. */
 uint64
 concurrency_key_store_limits_checksum(void)

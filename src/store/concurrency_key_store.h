@@ -34,7 +34,6 @@ extern int64 *concurrency_key_store_waiting(Snapshot snapshot, const char *capab
 											const char *key, int32 most, int *count);
 extern WaitedKey *concurrency_key_store_waited(const char *capability, const char *key,
 											   int *count);
-extern int64 concurrency_key_store_position(int64 task_id);
 extern uint64 concurrency_key_store_limits_checksum(void);
 
 #endif							/* AINS_CONCURRENCY_KEY_STORE_H */
