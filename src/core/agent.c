@@ -17,6 +17,7 @@
 #include "core/capability.h"
 #include "core/event.h"
 #include "core/lease.h"
+#include "core/task_end.h"
 #include "errors.h"
 #include "guc.h"
 #include "policy.h"
@@ -319,7 +320,8 @@ reconcile_held(Call *call, const Heartbeat *beat, const AgentView *agent,
 	for (int i = 0; i < count; i++)
 	{
 		if (tasks[i].claimed_at >= agent->beats.last_heartbeat ||
-			contains(beat->held, beat->held_count, tasks[i].task_id))
+			contains(beat->held, beat->held_count, tasks[i].task_id) ||
+			!task_end_is_free(call, &tasks[i]))
 			continue;
 		(void) lease_end(call, &tasks[i], END_NOT_HELD, NULL, -1);
 		answer->active_tasks--;

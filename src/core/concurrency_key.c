@@ -17,15 +17,23 @@
  * Only the tasks of keys with a limit pay for it. The row of a key is there as
  * long as one of its tasks is PENDING or ACTIVE.
  *
- * Locks go from a task to its key and from there to the next in line. A
- * deadlock takes a transaction that ends or enqueues tasks of several keys, or
- * has locked one in line, and another that does so in another order; the server
- * ends one of them.
+ * What the end of a task does to keys comes last: its own place, and those that
+ * waited for it and stand in line now, are gathered, and the keys settled in their
+ * order. So a dependent comes before who is in line only if its rank is lower.
+ *
+ * Locks go from a task to those that wait for it, by id, then to the keys, in their
+ * order, and from each key to the next in its line; those have nothing else to wait
+ * for, so they are never among the dependents of another. A deadlock takes a
+ * transaction that ends or enqueues several tasks of several keys, in another order;
+ * or one that has locked a task in line and then wants others: who cancels it, or
+ * depends on it. The server ends one of them.
  */
 #include "core/concurrency_key.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -36,6 +44,51 @@
 #include "soft/counters.h"
 #include "soft/effects.h"
 #include "store/concurrency_key_store.h"
+
+/* As in run.c: nobody else's advisory locks are of this class. */
+#define KEY_LOCK_CLASS	6
+#define KEY_GROUPS		256
+
+/*
+ * The row of a key that is new is seen by nobody before its transaction commits,
+ * and would have to be waited for. So who locks a key has a share in the group
+ * that it belongs to, until the end of the transaction; these do not wait for one
+ * another. Who must not wait for anybody takes a group for himself, if nobody has
+ * a share, before he makes the row. There are few groups, as a transaction may
+ * lock more keys than the lock table has room for.
+ */
+static bool
+lock_group(const char *capability, const char *key, LOCKMODE mode, bool wait)
+{
+	uint32		hash = hash_combine(hash_bytes((const unsigned char *) capability, strlen(capability)),
+									hash_bytes((const unsigned char *) key, strlen(key)));
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, hash % KEY_GROUPS, KEY_LOCK_CLASS);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Locks a key until the end of the transaction; waits for who has it. */
+static void
+lock_key(const char *capability, const char *key)
+{
+	(void) lock_group(capability, key, ShareLock, true);
+	concurrency_key_store_lock(capability, key);
+}
+
+/*
+ * Sees to it that lock_key does not wait from now on; false if it would. Does not
+ * wait itself.
+ */
+static bool
+lock_key_free(const char *capability, const char *key)
+{
+	bool		is_there;
+
+	return lock_group(capability, key, ShareLock, false) &&
+		concurrency_key_store_lock_free(capability, key, &is_there) &&
+		(is_there || lock_group(capability, key, ExclusiveLock, false));
+}
 
 /* The latest snapshot there is, even if the transaction's own is older; registered. */
 static Snapshot
@@ -71,7 +124,7 @@ concurrency_key_enter(Call *call, const char *capability, const char *key)
 	limit = capability_restore(call, capability)->key_limit;
 	if (limit == 0)
 		return TASK_PENDING;
-	concurrency_key_store_lock(capability, key);
+	lock_key(capability, key);
 	return in_use(capability, key, limit) < limit ? TASK_PENDING : TASK_BLOCKED;
 }
 
@@ -163,45 +216,110 @@ release_next(Call *call, const char *capability, const char *key, int room, bool
 }
 
 /*
+ * Notes that a task of this key (NULL: none) gives up its place, or stands in
+ * line from now on, which the caller writes; false, and nothing is noted, if the
+ * key has no limit.
+ */
+bool
+concurrency_key_note(Call *call, KeyChanges *changes, const char *capability, const char *key)
+{
+	MemoryContext old;
+	TaskKey    *change;
+
+	if (!concurrency_key_is_limited(call, capability, key))
+		return false;
+	old = MemoryContextSwitchTo(changes->context);
+	change = palloc(sizeof(TaskKey));
+	change->capability = pstrdup(capability);
+	change->key = pstrdup(key);
+	changes->list = lappend(changes->list, change);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static int
+compare_changes(const ListCell *a, const ListCell *b)
+{
+	const TaskKey *x = lfirst(a);
+	const TaskKey *y = lfirst(b);
+	int			order = strcmp(x->capability, y->capability);
+
+	return order != 0 ? order : strcmp(x->key, y->key);
+}
+
+/*
+ * So many tasks of a key have left their places or joined the line: as many
+ * places at most have become free, and the first in line get them.
+ */
+static void
+settle_key(Call *call, const char *capability, const char *key, int tasks)
+{
+	int32		limit = capability_restore(call, capability)->key_limit;
+	int			used;
+	int			room;
+
+	lock_key(capability, key);
+	used = in_use(capability, key, limit);
+	room = Min(limit - used, tasks);
+	if (room > 0 && release_next(call, capability, key, room, false) == 0 && used == 0)
+		concurrency_key_store_forget(capability, key);
+}
+
+/*
+ * What was noted has been written: hands on the places, one key after the other
+ * in their order, so that nobody waits in a circle for who does the same.
+ */
+void
+concurrency_key_settle(Call *call, KeyChanges *changes)
+{
+	List	   *list = changes->list;
+	int			tasks;
+
+	list_sort(list, compare_changes);
+	for (int i = 0; i < list_length(list); i += tasks)
+	{
+		ListCell   *first = list_nth_cell(list, i);
+		TaskKey    *change = lfirst(first);
+
+		for (tasks = 1; i + tasks < list_length(list); tasks++)
+			if (compare_changes(first, list_nth_cell(list, i + tasks)) != 0)
+				break;
+		settle_key(call, change->capability, change->key, tasks);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
  * A task of this key (NULL: none) is not PENDING or ACTIVE any more, which has
  * been written: the next in line is.
  */
 void
 concurrency_key_leave(Call *call, const char *capability, const char *key)
 {
-	int32		limit;
-	int			used;
+	KeyChanges	changes = {.context = CurrentMemoryContext};
 
-	if (key == NULL)
-		return;
-	limit = capability_restore(call, capability)->key_limit;
-	if (limit == 0)
-		return;
-	concurrency_key_store_lock(capability, key);
-	used = in_use(capability, key, limit);
-	if (used < limit && release_next(call, capability, key, 1, false) == 0 && used == 0)
-		concurrency_key_store_forget(capability, key);
+	if (concurrency_key_note(call, &changes, capability, key))
+		concurrency_key_settle(call, &changes);
 }
 
 /*
- * For those who must not wait for anybody: whether nobody has the task's key
- * locked, nor the first in line, who would be next. Locks them.
+ * For those who must not wait for anybody: whether nobody has this key (NULL:
+ * none) locked, nor the first in line, who would be next. Locks them.
  */
 bool
-concurrency_key_is_free(Call *call, const TaskRow *task)
+concurrency_key_is_free(Call *call, const char *capability, const char *key)
 {
 	Snapshot	snapshot;
 	TaskRow		next;
 	int64	   *ids;
 	int			count;
 
-	if (task->concurrency_key == NULL)
+	if (!concurrency_key_is_limited(call, capability, key))
 		return true;
-	if (!concurrency_key_store_lock_free(task->capability, task->concurrency_key))
+	if (!lock_key_free(capability, key))
 		return false;
 	snapshot = latest_snapshot();
-	ids = concurrency_key_store_waiting(snapshot, task->capability, task->concurrency_key, 1,
-										&count);
+	ids = concurrency_key_store_waiting(snapshot, capability, key, 1, &count);
 	UnregisterSnapshot(snapshot);
 	if (count == 0)
 		return true;
@@ -269,11 +387,11 @@ concurrency_key_hand_on(Call *call, bool all)
 		int			room;
 
 		if (keys[i].has_room &&
-			concurrency_key_store_lock_free(keys[i].capability, keys[i].key))
+			lock_key_free(keys[i].capability, keys[i].key))
 		{
 			limit = capability_restore(call, keys[i].capability)->key_limit;
 			room = AINS_SWEEP_BATCH - released;
-			concurrency_key_store_lock(keys[i].capability, keys[i].key);
+			lock_key(keys[i].capability, keys[i].key);
 			if (limit > 0)
 				room = Min(room, limit - in_use(keys[i].capability, keys[i].key, limit));
 			if (room > 0)

@@ -5,7 +5,7 @@
  * A task that depends on others is BLOCKED until all of them have COMPLETED.
  * The transaction that completes the last one unblocks it; one that ends
  * another way fails it, and what waits for it in turn; unless it belongs to a run
- * that goes on, for which any end will do.
+ * that goes on, for which any end will do (core/task_end.c).
  *
  * Three things say so, and only who has the row of the waiting task locked
  * changes them: its count `unmet`, its edges in ains.dependency, one for each
@@ -24,10 +24,11 @@
  * row lock lets them; the second reads what the first wrote, or fails as above.
  * Whoever arrives at zero unblocks it, and a rollback puts one back.
  *
- * Locks go from a task to those that wait for it, and within these by id. Ids
- * grow along the edges, since a task can only wait for one that exists; so there
- * are no cycles. A deadlock takes two transactions that each end several tasks
- * in different order, as in complete_batch; the server ends one of them.
+ * Locks go from a task to those that wait for it, directly or not, and within
+ * these by id. Ids grow along the edges, since a task can only wait for one that
+ * exists; so there are no cycles. Keys come after (core/concurrency_key.c). A
+ * deadlock takes two transactions that each end several tasks in different order,
+ * as in complete_batch; the server ends one of them.
  */
 #include "core/dependency.h"
 
@@ -38,14 +39,11 @@
 #include "core/concurrency_key.h"
 #include "core/event.h"
 #include "core/route.h"
-#include "core/run.h"
-#include "core/shelf.h"
 #include "core/task.h"
 #include "errors.h"
 #include "policy.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
-#include "soft/journal.h"
 #include "store/dependency_store.h"
 #include "store/history_store.h"
 #include "store/report_store.h"
@@ -91,7 +89,7 @@ await_one(Call *call, int64 task_id, bool again, bool any_end)
 		{
 			if (!again)
 				task_refuse_unknown(task_id);
-			/* it was known once, and had it failed it would be kept */
+			/* it was known once, and had it not completed it would be kept */
 			return false;
 		}
 		CHECK_FOR_INTERRUPTS();
@@ -121,15 +119,13 @@ dependency_await(Call *call, const int64 *ids, int count, bool again, bool any_e
 	return unmet_count;
 }
 
-/* What is done to a task that waits and is locked by us; `state` as for_dependents got it. */
-typedef void (*OnDependent) (Call *call, const TaskRow *dependent, void *state);
-
 /*
- * Locks the tasks that wait for this one, one after the other, by id. What they
- * take in memory is given back after each batch.
+ * For the end of a task: locks those that wait for it, one after the other, by
+ * id, and calls on_dependent for each; then none of them waits for it any more.
+ * What they take in memory is given back after each batch.
  */
-static void
-for_dependents(Call *call, int64 task_id, OnDependent on_dependent, void *state)
+void
+dependency_each(Call *call, int64 task_id, OnDependent on_dependent, void *state)
 {
 	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "ains dependents",
 												ALLOCSET_DEFAULT_SIZES);
@@ -165,14 +161,14 @@ for_dependents(Call *call, int64 task_id, OnDependent on_dependent, void *state)
 }
 
 /*
- * One less to wait for. With the last, the task is due, now or at its run_at,
- * unless it has to wait for its key; as
- * with a retry, run_at moves on and the rank stays, so that the time it was
- * blocked counts as waiting in line, but not as being late. output: the result of
- * the one it waited for; 0: NULL.
+ * One less to wait for. With the last, the task is due, now or at its run_at; if
+ * its key is limited, it stands in line as one of those that `keys` is settled
+ * for. As with a retry, run_at moves on and the rank stays, so that the time it
+ * was blocked counts as waiting in line, but not as being late. output: the result
+ * of the one it waited for; 0: NULL.
  */
-static void
-unblock(Call *call, const TaskRow *task, Datum output)
+void
+dependency_unblock(Call *call, const TaskRow *task, Datum output, KeyChanges *keys)
 {
 	TaskStatus	status = TASK_BLOCKED;
 	TimestampTz run_at = task->run_at;
@@ -181,8 +177,10 @@ unblock(Call *call, const TaskRow *task, Datum output)
 
 	if (task->unmet <= 1)
 	{
-		status = run_at > call->now.wall ? TASK_SCHEDULED
-			: concurrency_key_enter(call, task->capability, task->concurrency_key);
+		if (run_at > call->now.wall)
+			status = TASK_SCHEDULED;
+		else if (!concurrency_key_note(call, keys, task->capability, task->concurrency_key))
+			status = TASK_PENDING;
 		run_at = Max(run_at, call->now.wall);
 	}
 	if (status == TASK_SCHEDULED)
@@ -203,106 +201,26 @@ unblock(Call *call, const TaskRow *task, Datum output)
 		effect_wake_at(call->db, wake_at);
 }
 
-static void
-meet_dependent(Call *call, const TaskRow *task, void *state)
-{
-	unblock(call, task, *(Datum *) state);
-}
-
-/* A task that is awaited was completed, its row deleted by us; its result, or 0. */
-void
-dependency_met(Call *call, int64 task_id, Datum result)
-{
-	for_dependents(call, task_id, meet_dependent, &result);
-}
-
-/* Tasks that ended without being completed, and what waits for them not yet looked at. */
-typedef struct Failures
-{
-	int64	   *task_ids;		/* in the caller's context */
-	int			count;
-	int			room;
-	int64		cause;			/* the one that is being looked at, */
-	TaskStatus	status;			/* and how it ended */
-} Failures;
-
-static void
-add_failure(Failures *failures, int64 task_id)
-{
-	if (failures->count == failures->room)
-	{
-		failures->room *= 2;
-		failures->task_ids = repalloc_huge(failures->task_ids,
-										   failures->room * sizeof(int64));
-	}
-	failures->task_ids[failures->count++] = task_id;
-}
-
-static void
-fail_dependent(Call *call, const TaskRow *task, void *state)
-{
-	Failures   *failures = state;
-	Finish		finish = {.status = TASK_FAILED, .now = call->now.wall,
-		.shelf = shelf_today(call), .keep = true, .attempt = task->attempt,
-		.error = psprintf("task " INT64_FORMAT ", which it depends on, ended as %s",
-						  failures->cause, task_status_name(failures->status))};
-
-	if (run_goes_on(call, task->run_id))
-	{
-		/* all edges to the one that ended go at once */
-		unblock(call, task, 0);
-		return;
-	}
-	history_store_finish(task->task_id, &finish);
-	dependency_store_remove(task->task_id);
-	effect_finished(call->db, task->task_id);
-	counters_note(call->db, task->capability, COUNT_FAILED, TASK_BLOCKED, TASK_FAILED, 0);
-	journal_dead_letter(call->db, task->task_id, task->capability, task->attempt,
-						"dependency_failed");
-	event_note(call, &(Event) {.kind = EVENT_TASK_FAILED, .owner = task->enqueued_by,
-			   .task_id = task->task_id, .capability = task->capability,
-			   .status = task_status_name(TASK_FAILED), .error = finish.error});
-	if (task->run_id != 0)
-		run_note_ended(call, task->run_id, task->stage, TASK_FAILED, task->task_id, 0);
-	if (task->awaited)
-		add_failure(failures, task->task_id);
-}
-
 /*
- * A task ended as `status`, not COMPLETED: its row, as given, was locked by us
- * and is deleted. Fails all that wait for it, directly or not, in this
- * transaction, unless their run goes on; for each of these that is awaited in
- * turn, 8 bytes.
- */
-void
-dependency_ended(Call *call, const TaskRow *task, TaskStatus status)
-{
-	Failures	failures = {.room = 16, .status = status};
-
-	if (task->status == TASK_BLOCKED)
-		dependency_store_remove(task->task_id);
-	if (!task->awaited)
-		return;
-	failures.task_ids = palloc(failures.room * sizeof(int64));
-	add_failure(&failures, task->task_id);
-	for (int i = 0; i < failures.count; i++)
-	{
-		failures.cause = failures.task_ids[i];
-		for_dependents(call, failures.cause, fail_dependent, &failures);
-		failures.status = TASK_FAILED;
-	}
-	pfree(failures.task_ids);
-}
-
-/*
- * For the sweeper, which must not wait for anybody: whether a task could be
- * ended now, that is, nobody has one locked that waits for it, directly or not.
+ * For those who must not wait for anybody: whether nobody has one locked that
+ * waits for this task, directly or not, or a key in which it will stand in line.
  * Locks them.
  */
 bool
-dependency_is_free(const TaskRow *task)
+dependency_is_free(Call *call, const TaskRow *task)
 {
-	return !task->awaited || dependency_store_lock_free(task->task_id);
+	TaskKey    *keys;
+	int			count;
+
+	if (!task->awaited)
+		return true;
+	if (!dependency_store_lock_free(task->task_id))
+		return false;
+	keys = dependency_store_keys(task->task_id, &count);
+	for (int i = 0; i < count; i++)
+		if (!concurrency_key_is_free(call, keys[i].capability, keys[i].key))
+			return false;
+	return true;
 }
 
 /* Raises NS003 and 42501 unless the caller may look at the task. */

@@ -84,7 +84,7 @@ explain_key(const TaskRow *task)
 
 	return psprintf("It is number " INT64_FORMAT " of those that wait for concurrency_key \"%s\","
 					" which is in use by %s.",
-					concurrency_key_store_position(task->task_id), task->concurrency_key,
+					report_store_position(task->task_id, task->status), task->concurrency_key,
 					count > 0 ? name_tasks(ids, count, count) : "nobody");
 }
 
@@ -119,7 +119,7 @@ explain_pending(Call *call, const TaskRow *task, List *reasons)
 		reasons = add(reasons, "trust_too_low",
 					  psprintf("None of the %d agents that may claim has a trust of %s.",
 							   lane.accepting, lane.min_trust));
-	position = report_store_position(task->task_id);
+	position = report_store_position(task->task_id, task->status);
 	return add(reasons, "in_line",
 			   psprintf("It is number " INT64_FORMAT " of its lane, with %d agents that may claim.",
 						position, lane.fit));

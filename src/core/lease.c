@@ -18,12 +18,11 @@
 #include "core/agent.h"
 #include "core/capability.h"
 #include "core/concurrency_key.h"
-#include "core/dependency.h"
 #include "core/event.h"
 #include "core/route.h"
-#include "core/run.h"
 #include "core/shelf.h"
 #include "core/task.h"
+#include "core/task_end.h"
 #include "errors.h"
 #include "soft/counters.h"
 #include "soft/effects.h"
@@ -170,24 +169,24 @@ lease_checkpoint(Call *call, int64 task_id, int64 token, Datum state, float4 pro
 	}
 }
 
-/* A task is completed: what follows from it when this transaction commits. */
+/*
+ * A task, as it was when it was held, is completed and put away: what follows
+ * from that.
+ */
 static void
-note_completed(Call *call, const char *agent_id, int64 task_id, int64 token,
-			   const CapabilityRow *capability, TimestampTz claimed_at, int64 timeout,
-			   Oid enqueued_by, int32 attempt)
+completed(Call *call, const TaskRow *task, const CapabilityRow *capability, Datum result)
 {
-	TrustDelta	trust = policy_trust("completed", claimed_at, call->now.wall,
-									 timeout >= 0 ? timeout : capability->timeout, token);
+	TrustDelta	trust = policy_trust("completed", task->claimed_at, call->now.wall,
+									 task->timeout >= 0 ? task->timeout : capability->timeout,
+									 task->lease_token);
 
 	counters_note(call->db, capability->name, COUNT_COMPLETED, TASK_ACTIVE, TASK_COMPLETED,
-				  call->now.wall - claimed_at);
+				  call->now.wall - task->claimed_at);
 	if (capability->limits.concurrency > 0)
 		limits_freed(call->db, &capability->limits);
-	effect_held(call->db, agent_id, 0, task_id, -1, &trust);
-	effect_finished(call->db, task_id);
-	event_note(call, &(Event) {.kind = EVENT_TASK_COMPLETED, .owner = enqueued_by,
-			   .task_id = task_id, .capability = capability->name, .agent_id = agent_id,
-			   .attempt = attempt, .status = task_status_name(TASK_COMPLETED)});
+	effect_held(call->db, task->agent_id, 0, task->task_id, -1, &trust);
+	task_note_event(call, task, EVENT_TASK_COMPLETED, TASK_COMPLETED);
+	task_ended(call, task, TASK_COMPLETED, result);
 }
 
 /*
@@ -201,25 +200,19 @@ typedef bool (*CompleteOne) (Call *call, int64 task_id, int64 token, Datum resul
 static bool
 complete_row(Call *call, int64 task_id, int64 token, Datum result, Datum usage, DateADT shelf)
 {
-	HeldTask	held;
+	TaskRow		task;
 	const CapabilityRow *capability;
 
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!hot_store_find_held(task_id, token, &held) ||
-			!agent_is_own(call, held.agent_id))
+		if (!hot_store_find_held(task_id, token, &task) ||
+			!agent_is_own(call, task.agent_id))
 			return false;
-		capability = capability_restore(call, held.capability);
+		capability = capability_restore(call, task.capability);
 	} while (!hot_store_complete(result, usage, call->now.wall, shelf,
 								 capability->keep_history));
-	note_completed(call, held.agent_id, task_id, token, capability, held.claimed_at,
-				   held.timeout, held.enqueued_by, held.attempt);
-	if (held.run_id != 0)
-		run_note_ended(call, held.run_id, held.stage, TASK_COMPLETED, task_id, held.claimed_at);
-	if (held.awaited)
-		dependency_met(call, task_id, result);
-	concurrency_key_leave(call, held.capability, held.concurrency_key);
+	completed(call, &task, capability, result);
 	return true;
 }
 
@@ -243,13 +236,7 @@ complete_locked(Call *call, int64 task_id, int64 token, Datum result, Datum usag
 	capability = capability_restore(call, task.capability);
 	finish.keep = capability->keep_history;
 	history_store_finish(task_id, &finish);
-	note_completed(call, task.agent_id, task_id, token, capability, task.claimed_at,
-				   task.timeout, task.enqueued_by, task.attempt);
-	if (task.run_id != 0)
-		run_note_ended(call, task.run_id, task.stage, TASK_COMPLETED, task_id, task.claimed_at);
-	if (task.awaited)
-		dependency_met(call, task_id, result);
-	concurrency_key_leave(call, task.capability, task.concurrency_key);
+	completed(call, &task, capability, result);
 	return true;
 }
 
@@ -444,11 +431,11 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 {
 	const CapabilityRow *capability = capability_restore(call, task->capability);
 	RetryPolicy policy = capability->retry;
-	bool		keep = capability->keep_history;
 	DateADT		shelf = shelf_today(call);
 	AgentView	agent;
 	TrustDelta	trust;
 	Verdict		verdict;
+	bool		keep;
 	int32		attempt;
 	int			events;
 
@@ -460,6 +447,7 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 		error = default_error(end);
 	verdict = policy_end_attempt(end, task->attempt, task->cancel_requested, &policy,
 								 asked_delay, pg_prng_double(&pg_global_prng_state));
+	keep = task_is_kept(task, verdict.status, capability);
 	attempt = verdict.counted ? task->attempt : task->attempt - 1;
 
 	if (verdict.outcome != NULL)
@@ -496,6 +484,8 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 			effect_wake_at(call->db, wake_at);
 		if (verdict.status == TASK_PENDING)
 			effect_ready(call->db, lane_id, (ReadyKey) {task->rank, task->task_id}, ON_COMMIT);
+		else
+			concurrency_key_leave(call, task->capability, task->concurrency_key);
 	}
 	else
 	{
@@ -503,21 +493,15 @@ lease_end(Call *call, const TaskRow *task, AttemptEnd end, const char *error,
 			.shelf = shelf, .keep = keep, .error = error, .attempt = attempt};
 
 		history_store_finish(task->task_id, &finish);
-		effect_finished(call->db, task->task_id);
-		if (task->run_id != 0)
-			run_note_ended(call, task->run_id, task->stage, verdict.status, task->task_id,
-						   task->claimed_at);
-		dependency_ended(call, task, verdict.status);
+		task_ended(call, task, verdict.status, 0);
 	}
-	if (verdict.status != TASK_PENDING)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
 	return verdict.status;
 }
 
 /*
  * Locks the tasks an agent holds, at most AINS_SWEEP_BATCH of them; with
- * skip_locked, without those that somebody is working on, or on their key, or on
- * a task that waits for them.
+ * skip_locked, without those that somebody is working on. Who uses that asks
+ * task_end_is_free() before he ends one.
  */
 TaskRow *
 lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *count)
@@ -532,9 +516,7 @@ lease_lock_of_agent(Call *call, const char *agent_id, bool skip_locked, int *cou
 	for (int i = 0; i < *count; i++)
 	{
 		/* it may have changed hands before we had the lock */
-		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0 &&
-			(!skip_locked || (dependency_is_free(&tasks[i]) &&
-							  concurrency_key_is_free(call, &tasks[i]))))
+		if (tasks[i].status == TASK_ACTIVE && strcmp(tasks[i].agent_id, agent_id) == 0)
 			tasks[held++] = tasks[i];
 	}
 	*count = held;
@@ -549,16 +531,23 @@ int64
 lease_take_back_all(Call *call, const char *agent_id, AttemptEnd end, bool skip_locked)
 {
 	int64		total = 0;
-	int			count;
+	int64		before;
 
 	do
 	{
+		int			count;
 		TaskRow    *tasks = lease_lock_of_agent(call, agent_id, skip_locked, &count);
 
+		before = total;
 		for (int i = 0; i < count; i++)
+		{
+			/* the end of one before may have taken from the line who was first */
+			if (skip_locked && !task_end_is_free(call, &tasks[i]))
+				continue;
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
-		total += count;
+			total++;
+		}
 		CHECK_FOR_INTERRUPTS();
-	} while (count > 0);
+	} while (total > before);
 	return total;
 }

@@ -9,9 +9,7 @@
 #include "clock.h"
 #include "core/agent.h"
 #include "core/audit.h"
-#include "core/capability.h"
 #include "core/concurrency_key.h"
-#include "core/dependency.h"
 #include "core/event.h"
 #include "core/lease.h"
 #include "core/route.h"
@@ -19,6 +17,7 @@
 #include "core/shelf.h"
 #include "core/stats.h"
 #include "core/task.h"
+#include "core/task_end.h"
 #include "core/trust.h"
 #include "core/webhook.h"
 #include "guc.h"
@@ -30,7 +29,6 @@
 #include "soft/token.h"
 #include "soft/waiters.h"
 #include "store/agent_store.h"
-#include "store/history_store.h"
 #include "store/task_store.h"
 
 /* What somebody had locked is looked at again after so long. */
@@ -86,25 +84,31 @@ take_back_orphans(Call *call, SweepCounts *counts)
 	while (roster_next(call->db, &position, &view))
 	{
 		uint64		hash;
-		int			held;
+		int			left;
 		int			count;
 		TaskRow    *tasks;
 
 		if (view.beats.orphans == view.beats.orphans_handled)
 			continue;
-		held = task_store_count_of_agent(view.agent_id, &hash);
+		left = task_store_count_of_agent(view.agent_id, &hash);
 		tasks = lease_lock_of_agent(call, view.agent_id, true, &count);
+		left -= count;
 		for (int i = 0; i < count; i++)
 		{
 			AttemptEnd	end;
 
 			if (!is_orphan(&view, &tasks[i], &end))
 				continue;
+			if (!task_end_is_free(call, &tasks[i]))
+			{
+				left++;
+				continue;
+			}
 			(void) lease_end(call, &tasks[i], end, NULL, -1);
 			counts->leases_of_dead_agents++;
 		}
-		/* done only if no locked row was skipped */
-		if (count == held)
+		/* done only if nothing was skipped because it is locked */
+		if (left == 0)
 			effect_orphans_handled(call->db, view.agent_id, view.beats.orphans);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -175,25 +179,6 @@ note_lag(Call *call, TimestampTz due)
 	pulse_observe(call->db, PULSE_DEADLINE_LAG, call->now.wall - due);
 }
 
-static void
-expire(Call *call, const TaskRow *task)
-{
-	Finish		finish = {.status = TASK_EXPIRED, .now = call->now.wall,
-		.shelf = shelf_today(call), .attempt = task->attempt,
-		.keep = capability_restore(call, task->capability)->keep_history};
-
-	history_store_finish(task->task_id, &finish);
-	task_note_changed(call, task);
-	effect_finished(call->db, task->task_id);
-	counters_note(call->db, task->capability, COUNT_EXPIRED, task->status, TASK_EXPIRED, 0);
-	task_note_event(call, task, EVENT_TASK_EXPIRED, TASK_EXPIRED);
-	if (task->run_id != 0)
-		run_note_ended(call, task->run_id, task->stage, TASK_EXPIRED, task->task_id, 0);
-	dependency_ended(call, task, TASK_EXPIRED);
-	if (task->status == TASK_PENDING)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
-}
-
 /* A waiting task whose moment has come: it expires, or is due. */
 static void
 handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
@@ -206,7 +191,7 @@ handle_waiting(Call *call, const TaskRow *task, SweepCounts *counts)
 	if (wake_at != 0 && wake_at <= call->now.wall)
 	{
 		note_lag(call, wake_at);
-		expire(call, task);
+		task_end_waiting(call, task, TASK_EXPIRED, NULL);
 		counts->tasks_expired++;
 		return;
 	}
@@ -293,7 +278,9 @@ handle_due(Call *call, SweepCounts *counts)
 		/* the end of one before may have ended it, or let it go */
 		if (tasks[i].status == TASK_BLOCKED && !task_store_find(tasks[i].task_id, &tasks[i]))
 			continue;
-		if (!dependency_is_free(&tasks[i]) || !concurrency_key_is_free(call, &tasks[i]))
+		if (!task_end_is_free(call, &tasks[i]) ||
+			(tasks[i].status == TASK_SCHEDULED &&
+			 !concurrency_key_is_free(call, tasks[i].capability, tasks[i].concurrency_key)))
 			continue;
 		handled++;
 		if (tasks[i].status == TASK_ACTIVE)

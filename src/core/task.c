@@ -20,6 +20,7 @@
 #include "core/route.h"
 #include "core/run.h"
 #include "core/shelf.h"
+#include "core/task_end.h"
 #include "errors.h"
 #include "policy.h"
 #include "soft/counters.h"
@@ -317,9 +318,6 @@ task_lock_live(Call *call, int64 task_id, const char *what, TaskRow *task)
 static TaskStatus
 cancel_locked(Call *call, const TaskRow *task, const char *reason)
 {
-	Finish		finish = {.status = TASK_CANCELLED, .now = call->now.wall,
-		.cancel_reason = reason};
-
 	if (task->status == TASK_ACTIVE)
 	{
 		if (!task->cancel_requested)
@@ -330,19 +328,7 @@ cancel_locked(Call *call, const TaskRow *task, const char *reason)
 		}
 		return TASK_ACTIVE;
 	}
-	finish.shelf = shelf_today(call);
-	finish.keep = capability_restore(call, task->capability)->keep_history;
-	finish.attempt = task->attempt;
-	history_store_finish(task->task_id, &finish);
-	task_note_changed(call, task);
-	effect_finished(call->db, task->task_id);
-	counters_note(call->db, task->capability, COUNT_CANCELLED, task->status, TASK_CANCELLED, 0);
-	task_note_event(call, task, EVENT_TASK_CANCELLED, TASK_CANCELLED);
-	if (task->run_id != 0)
-		run_note_ended(call, task->run_id, task->stage, TASK_CANCELLED, task->task_id, 0);
-	dependency_ended(call, task, TASK_CANCELLED);
-	if (task->status == TASK_PENDING)
-		concurrency_key_leave(call, task->capability, task->concurrency_key);
+	task_end_waiting(call, task, TASK_CANCELLED, reason);
 	return TASK_CANCELLED;
 }
 
@@ -372,8 +358,7 @@ task_cancel_free(Call *call, int64 task_id, const char *reason)
 	if (!task_store_lock_free(task_id, &task))
 		return false;
 	task_note_locked(call, &task);
-	if (!dependency_is_free(&task) ||
-		(task.status == TASK_PENDING && !concurrency_key_is_free(call, &task)))
+	if (!task_end_is_free(call, &task))
 		return false;
 	(void) cancel_locked(call, &task, reason);
 	return true;

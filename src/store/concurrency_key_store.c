@@ -31,12 +31,15 @@ concurrency_key_store_lock(const char *capability, const char *key)
 	query_end(&q);
 }
 
-/* Locks a key that is there, without waiting; false if somebody has it. */
+/*
+ * Locks a key, if it is there for us to see, without waiting; false if somebody
+ * has it.
+ */
 bool
-concurrency_key_store_lock_free(const char *capability, const char *key)
+concurrency_key_store_lock_free(const char *capability, const char *key, bool *is_there)
 {
 	static SavedQuery lock = {
-		"SELECT count(*) = count(f.capability)"
+		"SELECT count(*) = count(f.capability), count(*) > 0"
 		" FROM (SELECT FROM ains.concurrency_key"
 		"  WHERE capability = $1 AND concurrency_key = $2) k"
 		" LEFT JOIN LATERAL (SELECT capability FROM ains.concurrency_key"
@@ -50,6 +53,7 @@ concurrency_key_store_lock_free(const char *capability, const char *key)
 	query_arg_text(&q, key);
 	query_run(&q);
 	is_free = query_bool(&q, 0, 1);
+	*is_there = query_bool(&q, 0, 2);
 	query_end(&q);
 	return is_free;
 }
@@ -151,28 +155,6 @@ concurrency_key_store_waited(const char *capability, const char *key, int *count
 	*count = q.count;
 	query_end(&q);
 	return keys;
-}
-
-/* The place of a task among those that wait for its key, from 1; counts at most 10,000. */
-int64
-concurrency_key_store_position(int64 task_id)
-{
-	static SavedQuery find = {
-		"SELECT count(*) FROM (SELECT FROM ains.task me, ains.task t"
-		"  WHERE me.task_id = $1 AND t.capability = me.capability"
-		"   AND t.concurrency_key = me.concurrency_key AND t.status = 'BLOCKED'"
-		"   AND t.unmet IS NULL AND (t.rank, t.task_id) <= (me.rank, me.task_id)"
-		"  LIMIT 10000) ahead",
-	1, {INT8OID}};
-	QueryCall	q;
-	int64		position;
-
-	query_begin(&q, &find);
-	query_arg_int64(&q, task_id);
-	query_run(&q);
-	position = query_int64(&q, 0, 1);
-	query_end(&q);
-	return position;
 }
 
 /* A number that changes with the limits of keys. */

@@ -118,24 +118,35 @@ dependency_store_remove_dependents(int64 task_id)
 	run_for(&forget, task_id);
 }
 
-/*
- * Locks all live tasks that wait for a task, directly or not, without waiting;
- * false if somebody has one of them.
- */
+/* All that wait for a task, directly or not. */
+#define BELOW \
+	"WITH RECURSIVE below (task_id) AS (" \
+	" SELECT e.task_id FROM ains.dependency e WHERE e.depends_on = $1" \
+	" UNION" \
+	" SELECT e.task_id FROM below b JOIN ains.dependency e ON e.depends_on = b.task_id)"
+
+/* Locks those of them that live, by id. */
+#define LOCK_BELOW(how) \
+	BELOW " SELECT count(*) = count(f.task_id)" \
+	" FROM (SELECT b.task_id FROM below b JOIN ains.task t USING (task_id)" \
+	"  ORDER BY b.task_id) w" \
+	" LEFT JOIN LATERAL (SELECT t.task_id FROM ains.task t WHERE t.task_id = w.task_id" \
+	"  FOR UPDATE " how ") f ON true"
+
+/* Does so, waiting for those who have one of them. */
+void
+dependency_store_lock(int64 task_id)
+{
+	static SavedQuery lock = {LOCK_BELOW(""), 1, {INT8OID}};
+
+	run_for(&lock, task_id);
+}
+
+/* The same without waiting; false if somebody has one of them. */
 bool
 dependency_store_lock_free(int64 task_id)
 {
-	static SavedQuery lock = {
-		"WITH RECURSIVE below (task_id) AS ("
-		" SELECT e.task_id FROM ains.dependency e WHERE e.depends_on = $1"
-		" UNION"
-		" SELECT e.task_id FROM below b JOIN ains.dependency e ON e.depends_on = b.task_id)"
-		" SELECT count(*) = count(f.task_id)"
-		" FROM (SELECT b.task_id FROM below b JOIN ains.task t USING (task_id)"
-		"  ORDER BY b.task_id) w"
-		" LEFT JOIN LATERAL (SELECT t.task_id FROM ains.task t WHERE t.task_id = w.task_id"
-		"  FOR UPDATE SKIP LOCKED) f ON true",
-	1, {INT8OID}};
+	static SavedQuery lock = {LOCK_BELOW("SKIP LOCKED"), 1, {INT8OID}};
 	QueryCall	q;
 	bool		is_free;
 
@@ -145,6 +156,29 @@ dependency_store_lock_free(int64 task_id)
 	is_free = query_bool(&q, 0, 1);
 	query_end(&q);
 	return is_free;
+}
+
+/* The keys of those of them that may be unblocked though what they wait for has failed. */
+TaskKey *
+dependency_store_keys(int64 task_id, int *count)
+{
+	static SavedQuery find = {
+		BELOW " SELECT DISTINCT t.capability, t.concurrency_key"
+		" FROM below b JOIN ains.task t USING (task_id)"
+		" WHERE t.concurrency_key IS NOT NULL AND t.run_id IS NOT NULL",
+	1, {INT8OID}};
+	QueryCall	q;
+	TaskKey    *keys;
+
+	query_begin(&q, &find);
+	query_arg_int64(&q, task_id);
+	query_run(&q);
+	keys = MemoryContextAlloc(q.caller, Max(q.count, 1) * sizeof(TaskKey));
+	for (uint64 i = 0; i < q.count; i++)
+		keys[i] = (TaskKey) {query_text_copy(&q, i, 1), query_text_copy(&q, i, 2)};
+	*count = q.count;
+	query_end(&q);
+	return keys;
 }
 
 static void

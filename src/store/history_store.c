@@ -74,7 +74,7 @@ history_store_finish(int64 task_id, const Finish *finish)
 		" SELECT " SHARED_COLUMNS ", $2::ains.task_status, $3, $4, $5,"
 		"  CASE WHEN $2 <> 'COMPLETED' THEN coalesce($6, last_error) END,"
 		"  CASE WHEN $2 <> 'COMPLETED' THEN coalesce($7, cancel_reason) END, $9, $10 FROM gone"
-		" WHERE $8 OR $2 = 'FAILED' ON CONFLICT DO NOTHING",
+		" WHERE $8 ON CONFLICT DO NOTHING",
 		10, {INT8OID, TEXTOID, TIMESTAMPTZOID, DATEOID, INT4OID,
 	TEXTOID, TEXTOID, BOOLOID, JSONBOID, JSONBOID}};
 	QueryCall	q;

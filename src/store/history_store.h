@@ -16,7 +16,7 @@ typedef struct Finish
 	TaskStatus	status;
 	TimestampTz now;
 	DateADT		shelf;
-	bool		keep;			/* false: only a FAILED task is kept */
+	bool		keep;			/* false: it leaves no row */
 	const char *error;			/* NULL: the row's last error */
 	const char *cancel_reason;	/* NULL: the row's */
 	int32		attempt;		/* as it counts now */

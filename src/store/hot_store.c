@@ -245,28 +245,33 @@ hot_store_claim(ReadyKey key, const ClaimLane *lane, const char *agent_id,
 
 /*
  * Looks for a task whose lease the token holds and whose cancel was not
- * requested; false: there is none. Locks nothing.
+ * requested; false: there is none. Locks nothing. Of the task, only what its end
+ * needs is filled in.
  */
 bool
-hot_store_find_held(int64 task_id, int64 lease_token, HeldTask *held)
+hot_store_find_held(int64 task_id, int64 lease_token, TaskRow *task)
 {
 	if (!rows_find(&tasks, task_id) ||
 		rows_get(&tasks, STATUS) != status_datum(TASK_ACTIVE) ||
 		rows_int64(&tasks, LEASE_TOKEN) != lease_token ||
 		!rows_isnull(&tasks, CANCEL_REQUESTED_AT))
 		return false;
-	held->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
-	held->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
-	held->claimed_at = rows_int64(&tasks, CLAIMED_AT);
-	held->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
+	memset(task, 0, sizeof(*task));
+	task->task_id = task_id;
+	task->status = TASK_ACTIVE;
+	task->lease_token = lease_token;
+	task->agent_id = TextDatumGetCString(rows_get(&tasks, AGENT_ID));
+	task->capability = TextDatumGetCString(rows_get(&tasks, CAPABILITY));
+	task->claimed_at = rows_int64(&tasks, CLAIMED_AT);
+	task->timeout = rows_isnull(&tasks, TIMEOUT) ? -1
 		: length_from_interval(DatumGetIntervalP(rows_get(&tasks, TIMEOUT)), "timeout");
-	held->concurrency_key = rows_isnull(&tasks, CONCURRENCY_KEY) ? NULL
+	task->concurrency_key = rows_isnull(&tasks, CONCURRENCY_KEY) ? NULL
 		: TextDatumGetCString(rows_get(&tasks, CONCURRENCY_KEY));
-	held->awaited = !rows_isnull(&tasks, AWAITED);
-	held->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
-	held->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT));
-	held->run_id = rows_int64(&tasks, RUN_ID);
-	held->stage = rows_isnull(&tasks, STAGE) ? NULL : TextDatumGetCString(rows_get(&tasks, STAGE));
+	task->awaited = !rows_isnull(&tasks, AWAITED);
+	task->enqueued_by = DatumGetObjectId(rows_get(&tasks, ENQUEUED_BY));
+	task->attempt = DatumGetInt32(rows_get(&tasks, ATTEMPT));
+	task->run_id = rows_int64(&tasks, RUN_ID);
+	task->stage = rows_isnull(&tasks, STAGE) ? NULL : TextDatumGetCString(rows_get(&tasks, STAGE));
 	return true;
 }
 

@@ -244,19 +244,28 @@ report_store_active(const char *capability, int most, int *named, int *active)
 	return ids;
 }
 
-/* A PENDING task's place in its lane, from 1; counts at most 10,000. */
+/* A task among those that are in line with it: by rank, and at most 10,000 are counted. */
+#define PLACE_AMONG(same) \
+	"SELECT count(*) FROM (SELECT FROM ains.task t, ains.task me" \
+	"  WHERE me.task_id = $1 AND " same \
+	"   AND (t.rank, t.task_id) <= (me.rank, me.task_id) LIMIT 10000) ahead"
+
+/*
+ * The place of a task in line, from 1: of a PENDING one in its lane, of a BLOCKED
+ * one in its key.
+ */
 int64
-report_store_position(int64 task_id)
+report_store_position(int64 task_id, TaskStatus status)
 {
-	static SavedQuery find = {
-		"SELECT count(*) FROM (SELECT FROM ains.task t, ains.task me"
-		"  WHERE me.task_id = $1 AND t.lane_id = me.lane_id AND t.status = 'PENDING'"
-		"   AND (t.rank, t.task_id) <= (me.rank, me.task_id) LIMIT 10000) ahead",
-	1, {INT8OID}};
+	static SavedQuery of_lane = {
+		PLACE_AMONG("t.lane_id = me.lane_id AND t.status = 'PENDING'"), 1, {INT8OID}};
+	static SavedQuery of_key = {
+		PLACE_AMONG("t.capability = me.capability AND t.concurrency_key = me.concurrency_key"
+					" AND t.status = 'BLOCKED' AND t.unmet IS NULL"), 1, {INT8OID}};
 	QueryCall	q;
 	int64		position;
 
-	query_begin(&q, &find);
+	query_begin(&q, status == TASK_BLOCKED ? &of_key : &of_lane);
 	query_arg_int64(&q, task_id);
 	query_run(&q);
 	position = query_int64(&q, 0, 1);

@@ -77,7 +77,7 @@ extern void report_store_search_agents(const AgentSearch *search, Tuplestorestat
 extern void report_store_agent_stats(Tuplestorestate *store);
 extern void report_store_offering(int32 lane_id, LaneReport *report);
 extern int64 *report_store_active(const char *capability, int most, int *named, int *active);
-extern int64 report_store_position(int64 task_id);
+extern int64 report_store_position(int64 task_id, TaskStatus status);
 extern void report_store_events(EventTally *tally);
 extern void report_store_schedules(TimestampTz since, ScheduleTally *tally);
 extern int64 report_store_shelf_count(void);

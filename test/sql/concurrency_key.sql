@@ -158,8 +158,30 @@ DELETE FROM ains.task WHERE concurrency_key = 'long' AND status = 'PENDING';
 SELECT tasks_due FROM ains.sweep();
 SELECT status, count(*) FROM t.keys WHERE key = 'long' GROUP BY 1 ORDER BY 1;
 SELECT concurrency_key, count(*) FROM ains.tasks WHERE concurrency_key = 'k7' GROUP BY 1;
--- in a transaction whose snapshot is older than its changes
+-- what a completion unblocks is judged with those in line, by rank: here it comes after, there before them
 SELECT key_limit FROM ains.configure_capability('work', key_limit => 1);
+TRUNCATE ains.task, ains.concurrency_key;
+SELECT ains.rescan();
+SELECT t.put('1', 'k'), t.put('2', 'k');
+SELECT t.put('3', 'k', depends_on => ARRAY(SELECT task_id FROM ains.task WHERE payload = '1'));
+SELECT t.put('4', 'k', depends_on => ARRAY(SELECT task_id FROM ains.task WHERE payload = '2')),
+       t.put('5', 'k', 9, depends_on => ARRAY(SELECT task_id FROM ains.task WHERE payload = '2'));
+SELECT count(*) FROM ains.register_agent('a', capabilities => '{work,free}');
+SELECT payload FROM ains.claim('a');
+SELECT ains.complete(task_id, token) FROM t.held();
+SELECT * FROM t.keys;
+SELECT payload FROM ains.claim('a');
+SELECT ains.complete(task_id, token) FROM t.held();
+SELECT * FROM t.keys;
+SELECT count(ains.cancel(task_id)) FROM t.keys;
+-- two that are unblocked at once, of a key that nobody has
+SELECT t.put('1', NULL), t.put('2', 'k', depends_on => ARRAY[currval('ains.task_task_id_seq')]);
+SELECT t.put('3', 'k', 9, depends_on => ARRAY(SELECT task_id FROM ains.task WHERE payload = '1'));
+SELECT payload FROM ains.claim('a');
+SELECT ains.complete(task_id, token) FROM t.held();
+SELECT * FROM t.keys;
+SELECT * FROM t.wrong();
+-- in a transaction whose snapshot is older than its changes
 TRUNCATE ains.task, ains.concurrency_key;
 SELECT ains.rescan();
 SELECT t.put('1', 'k'), t.put('2', 'k');

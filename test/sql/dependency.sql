@@ -279,6 +279,25 @@ CALL t.refused(format('SELECT ains.enqueue(''x'', depends_on => ARRAY[%s])', :a)
 SELECT ains.cancel(:b);
 SELECT ains.retry(:b) = :b AS back;
 CALL t.work_on(:b);
+SELECT ains.enqueue('y') AS a \gset
+SELECT ains.cancel(:a);
+CALL t.refused(format('SELECT ains.enqueue(''x'', depends_on => ARRAY[%s])', :a));
+-- but one that somebody waited for is kept unless it completed: what failed with it must not come back without it
+SELECT ains.enqueue('y') AS held \gset
+SELECT ains.enqueue('y', depends_on => ARRAY[:held]) AS c \gset
+SELECT task_id = :held AS claimed FROM ains.claim('a');
+SELECT ains.cancel(:held), ains.fail(:held, t.token(:held), 'stopped');
+SELECT ains.enqueue('y') AS a \gset
+SELECT ains.enqueue('x', depends_on => ARRAY[:a]) AS b \gset
+SELECT ains.cancel(:a);
+SELECT task_id - :held AS task, status FROM t.tasks WHERE task_id >= :held;
+CALL t.refused(format('SELECT ains.enqueue(''x'', depends_on => ARRAY[%s])', :a));
+CALL t.refused(format('SELECT ains.retry(%s)', :b));
+CALL t.refused(format('SELECT ains.retry(%s)', :c));
+SELECT ains.redrive('y') AS redriven;
+SELECT ains.retry(:a) = :a AS back, ains.retry(:b) = :b AS back;
+CALL t.work_on(:a);
+CALL t.work_on(:b);
 
 -- refused
 SELECT ains.enqueue('x') AS a \gset
