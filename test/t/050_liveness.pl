@@ -252,6 +252,7 @@ clear();
 note 'what beats do not renew';
 
 register('a');
+$s->query("SELECT ains.configure_capability('work', backoff => 'fixed', backoff_base => '1 hour', backoff_max => '1 hour', jitter => 0)");
 ($task, $token) = held('a', '1 hour', "timeout => '100 s'");
 pass_time(80, 'a');
 still_held($task, $token, 'before its timeout');
