@@ -47,6 +47,8 @@ change(struct top *top, const char *sql, const char *param)
 
 	if (res == NULL)
 		return;
+	/* the live tasks may be others now: looked for at once, whatever it costs */
+	top->data.tasks.from = 0;
 	text = safe_copy(PQgetvalue(res, 0, 0));
 	snprintf(screen.message, sizeof(screen.message), "%s", text);
 	free(text);

@@ -214,6 +214,7 @@ shows(qr/^cancel task: $two[1]$/, 'so does c');
 types("\r");
 shows(qr/^task $two[1]: cancelled/, 'which cancels it');
 is($s->query("SELECT string_agg(status::text, ' ' ORDER BY task_id) FROM ains.tasks WHERE capability = 'two'"), 'PENDING CANCELLED', 'and no other');
+ok(poll(sub { $last = $screen->ask({}); !grep { /^ +$two[1] two/ } @{ $last->{lines} } }), 'it is no live task any more');
 types("\r");
 shows(qr/^Task $two[0]$/, 'Enter tells of the other one');
 shows(qr/^[a-z_ ]+: /, 'why it does not run');
