@@ -16,8 +16,8 @@
 #include "log.h"
 
 #define PATIENCE_MS		15000
-/* The view of dead letters reads all of history: that may take so much of the time, 1/N. */
-#define DEAD_SHARE		20
+/* Dead letters are looked for in all of history, live tasks in all that wait: each may take so much of the time, 1/N. */
+#define LOOK_SHARE		20
 #define QUERY_CANCELED	"57014"	/* also by statement_timeout */
 
 /*
@@ -31,7 +31,7 @@ static const char session_sql[] =
 "       WHEN NOT $2::bool AND pg_has_role(session_user, to_regrole('ains_monitor')::oid, 'MEMBER')\n"
 "       THEN set_config('role', 'ains_monitor', false) END";
 
-/* $1: whether to look for dead letters. */
+/* Whether to look for dead letters, $1, and for live tasks, $2. */
 static const char refresh_sql[] =
 "WITH a AS MATERIALIZED (SELECT * FROM ains.agents),\n"
 "q AS MATERIALIZED (SELECT * FROM ains.queue_stats()),\n"
@@ -64,6 +64,14 @@ static const char refresh_sql[] =
 "    seconds_since_heartbeat::text, active_tasks::text, max_active_tasks::text, trust_score::text,\n"
 "    NULL, NULL, NULL, NULL, NULL\n"
 "  FROM a ORDER BY agent_status = 'DEAD' DESC, last_heartbeat DESC LIMIT 1000)\n"
+"UNION ALL\n"
+"(SELECT 'task', task_id::text, capability, status::text,\n"
+"    CASE status WHEN 'ACTIVE' THEN agent_id ELSE assigned_to END, attempt::text, max_attempts::text,\n"
+"    extract(epoch FROM clock_timestamp() - created_at)::text,\n"
+"    extract(epoch FROM lease_expires_at - clock_timestamp())::text, (100 * progress)::text,\n"
+"    (cancel_requested_at IS NOT NULL)::text, NULL, NULL, NULL\n"
+"  FROM ains.tasks AS t WHERE $2::bool AND finished_at IS NULL\n"
+"  ORDER BY t.status = 'ACTIVE' DESC, t.run_at, t.task_id LIMIT 200)\n"
 "UNION ALL\n"
 "(SELECT 'dead', task_id::text, capability, agent_id, attempt::text, max_attempts::text,\n"
 "    extract(epoch FROM clock_timestamp() - finished_at)::text, left(error, 500),\n"
@@ -273,6 +281,34 @@ take_agent(struct data *d, const PGresult *res, int row)
 }
 
 static void
+take_task(struct data *d, const PGresult *res, int row)
+{
+	const char *status = text_at(res, row, 3);
+	bool		stopping = *text_at(res, row, 10) == 't';
+	double		done = number_at(res, row, 9);
+	struct cell *c = table_add(&d->tables[TASKS])->cells;
+	char		text[64];
+
+	cell_text(&c[0], text_at(res, row, 1));
+	c[0].number = number_at(res, row, 1);
+	cell_text(&c[1], text_at(res, row, 2));
+	cell_text(&c[2], stopping ? "CANCELLING" : status);
+	if (stopping)
+		c[2].tone = TONE_WARN;
+	else if (strcmp(status, "ACTIVE") == 0)
+		c[2].tone = TONE_GOOD;
+	cell_text(&c[3], text_at(res, row, 4));
+	snprintf(text, sizeof(text), "%s/%s", text_at(res, row, 5), text_at(res, row, 6));
+	cell_text(&c[4], text);
+	c[4].number = number_at(res, row, 5);
+	cell_seconds(&c[5], number_at(res, row, 7));
+	cell_seconds(&c[6], number_at(res, row, 8));
+	snprintf(text, sizeof(text), "%.0f%%", done);
+	cell_text(&c[7], isnan(done) ? "-" : text);
+	c[7].number = done;
+}
+
+static void
 take_dead_letter(struct data *d, const PGresult *res, int row)
 {
 	struct cell *c = table_add(&d->tables[DEAD_LETTERS])->cells;
@@ -289,16 +325,16 @@ take_dead_letter(struct data *d, const PGresult *res, int row)
 	cell_text(&c[5], text_at(res, row, 7));
 }
 
-/* Those of the last look are older by now. */
+/* Those of the last look are older by now, or have less time left: a column of seconds. */
 static void
-age_dead_letters(struct data *d)
+shift_seconds(struct table *t, int column, double by)
 {
-	for (int i = 0; i < d->tables[DEAD_LETTERS].count; i++)
+	for (int i = 0; i < t->count; i++)
 	{
-		struct cell *age = &d->tables[DEAD_LETTERS].rows[i].cells[4];
+		struct cell *c = &t->rows[i].cells[column];
 
-		free(age->text);
-		cell_seconds(age, age->number + (double) (d->asked - d->dead_aged) / 1000);
+		free(c->text);
+		cell_seconds(c, c->number + by);
 	}
 }
 
@@ -306,10 +342,18 @@ static void
 take_refresh(struct data *d, const PGresult *res)
 {
 	double		counters[COUNTERS] = {0};
+	double		passed = (double) (d->asked - d->aged) / 1000;
 
 	for (int i = 0; i < PANELS; i++)
-		if (i != DEAD_LETTERS || d->asked_dead)
+		if ((i != DEAD_LETTERS || d->dead.asked) && (i != TASKS || d->tasks.asked))
 			table_clear(&d->tables[i]);
+	if (!d->dead.asked)
+		shift_seconds(&d->tables[DEAD_LETTERS], 4, passed);
+	if (!d->tasks.asked)
+	{
+		shift_seconds(&d->tables[TASKS], 5, passed);
+		shift_seconds(&d->tables[TASKS], 6, -passed);
+	}
 	for (int i = 0; i < d->series_count; i++)
 		d->series[i]->seen = false;
 	for (int row = 0; row < PQntuples(res); row++)
@@ -325,19 +369,21 @@ take_refresh(struct data *d, const PGresult *res)
 			take_capability(d, res, row);
 		else if (strcmp(kind, "agent") == 0)
 			take_agent(d, res, row);
+		else if (strcmp(kind, "task") == 0)
+			take_task(d, res, row);
 		else
 			take_dead_letter(d, res, row);
 	}
 	drop_unseen_series(d);
 	series_update(d->total, d->asked, counters, d->totals.oldest);
-	if (d->asked_dead)
+	if (d->dead.asked)
 	{
-		d->dead_known = true;
+		d->dead.known = true;
 		d->dead_counter = d->dead_counter_asked;
 	}
-	else
-		age_dead_letters(d);
-	d->dead_aged = d->asked;
+	if (d->tasks.asked)
+		d->tasks.known = true;
+	d->aged = d->asked;
 	d->refreshes++;
 	d->failures = 0;
 	d->notice[0] = '\0';
@@ -385,14 +431,34 @@ came_up(struct data *d)
 static void
 ask(struct data *d, int64_t now)
 {
-	const char *params[1];
+	const char *params[2];
 
-	d->asked_dead = now >= d->dead_from && (d->fresh || d->dead_counter != d->dead_counter_now);
+	d->dead.asked = now >= d->dead.from && (d->fresh || d->dead_counter != d->dead_counter_now);
 	d->dead_counter_asked = d->dead_counter_now;
-	params[0] = d->asked_dead ? "t" : "f";
+	/* both at once only if they have to be: so it is known which of them costs */
+	d->tasks.asked = now >= d->tasks.from && (d->fresh || !d->dead.asked);
+	params[0] = d->dead.asked ? "t" : "f";
+	params[1] = d->tasks.asked ? "t" : "f";
 	d->asked = now;
 	d->next = now + d->interval;
-	conn_send(&d->conn, refresh_sql, 1, params, PATIENCE_MS);
+	conn_send(&d->conn, refresh_sql, 2, params, PATIENCE_MS);
+}
+
+/* The refresh that did it came to an end: when the next one may, and whether it took too long. */
+static bool
+look_ended(struct look *look, int64_t began, bool cancelled, struct table *t)
+{
+	int64_t		end = now_ms();
+
+	if (!look->asked)
+		return false;
+	look->from = end + (end - began) * LOOK_SHARE;
+	if (cancelled)
+	{
+		look->known = false;
+		table_clear(t);
+	}
+	return cancelled;
 }
 
 bool
@@ -414,15 +480,12 @@ data_step(struct data *d, int64_t now, bool ready)
 	res = conn_take(&d->conn);
 	if (res != NULL)
 	{
-		int64_t		end = now_ms();
+		bool		cancelled = strcmp(result_sqlstate(res), QUERY_CANCELED) == 0;
 
-		if (d->asked_dead)
-			d->dead_from = end + (end - d->asked) * DEAD_SHARE;
-		if (d->asked_dead && strcmp(result_sqlstate(res), QUERY_CANCELED) == 0)
+		/* Too much to look through: the rest is asked for alone, after both at once the live tasks with it. */
+		if (look_ended(&d->dead, d->asked, cancelled, &d->tables[DEAD_LETTERS]) ||
+			look_ended(&d->tasks, d->asked, cancelled, &d->tables[TASKS]))
 		{
-			/* History is too long to be looked through: the rest is asked for alone. */
-			d->dead_known = false;
-			table_clear(&d->tables[DEAD_LETTERS]);
 			d->next = 0;
 			PQclear(res);
 			return false;
@@ -446,8 +509,10 @@ data_step(struct data *d, int64_t now, bool ready)
 const char *
 data_why_empty(const struct data *d, enum panel panel)
 {
-	if (panel == DEAD_LETTERS && !d->dead_known)
+	if (panel == DEAD_LETTERS && !d->dead.known)
 		return "not known: there is too much history to look through";
+	if (panel == TASKS && !d->tasks.known)
+		return "not known: there are too many to look through";
 	return "none";
 }
 

@@ -22,6 +22,14 @@ struct totals
 	double		oldest;			/* seconds */
 };
 
+/* A look at what may be many rows: not at every refresh. */
+struct look
+{
+	bool		asked;			/* the refresh under way does it */
+	bool		known;			/* the last one came to its end */
+	int64_t		from;			/* not earlier than then, for it may cost */
+};
+
 struct data
 {
 	struct conn conn;
@@ -31,13 +39,12 @@ struct data
 	int64_t		next;			/* when the next one is due */
 	int64_t		asked;			/* when the one under way began */
 	bool		fresh;			/* the first refresh of a connection is still to come */
-	bool		asked_dead;		/* it looks for dead letters too */
-	bool		dead_known;		/* the last look came to its end */
-	int64_t		dead_from;		/* not earlier than then, for it may cost */
+	struct look dead;			/* for dead letters */
+	struct look tasks;			/* for live tasks */
 	double		dead_counter;	/* what failed and was put back, before the last look began */
 	double		dead_counter_asked; /* the same for the look under way */
 	double		dead_counter_now;
-	int64_t		dead_aged;		/* when the ages of dead letters were right */
+	int64_t		aged;			/* when the ages of what was looked for were right */
 	unsigned	refreshes;		/* how many came */
 	int			failures;		/* attempts in a row that did not come to a refresh */
 	bool		hopeless;		/* and the next one will not either */

@@ -47,6 +47,8 @@ change(struct top *top, const char *sql, const char *param)
 
 	if (res == NULL)
 		return;
+	/* the live tasks may be others now: looked for at once, whatever it costs */
+	top->data.tasks.from = 0;
 	text = safe_copy(PQgetvalue(res, 0, 0));
 	snprintf(screen.message, sizeof(screen.message), "%s", text);
 	free(text);
@@ -111,7 +113,7 @@ list_tasks(struct top *top)
 
 	if (row == NULL)
 		return;
-	if (screen.focus == DEAD_LETTERS)
+	if (screen.focus == TASKS || screen.focus == DEAD_LETTERS)
 	{
 		explain(top, row->cells[0].text);
 		return;
@@ -136,11 +138,12 @@ ask(const char *prompt, const char *proposal, void (*entered) (struct top *top, 
 	screen.entered = entered;
 }
 
-/* For a task's id: the selected dead letter's is proposed. */
+/* For a task's id: that of the selected task or dead letter is proposed. */
 static void
 ask_task(struct top *top, const char *prompt, void (*entered) (struct top *top, const char *line))
 {
-	const struct row *row = screen.focus == DEAD_LETTERS ? screen_selected(top, DEAD_LETTERS) : NULL;
+	bool		chosen = screen.focus == TASKS || screen.focus == DEAD_LETTERS;
+	const struct row *row = chosen ? screen_selected(top, screen.focus) : NULL;
 
 	ask(prompt, row ? row->cells[0].text : "", entered);
 }
@@ -186,11 +189,11 @@ show_help(void)
 {
 	buf_puts(&screen.pager,
 			 "ains-top " AINS_VERSION "\n\n"
-			 "  Tab, 1 2 3      choose a panel: capabilities, agents, dead letters\n"
+			 "  Tab, 1 2 3 4    choose a panel: capabilities, agents, live tasks, dead letters\n"
 			 "  up down j k     choose a row; Page Up, Page Down, Home, End too\n"
 			 "  < >             sort by another column; R turns the order round\n"
 			 "  /               show only rows that contain a text; empty shows all\n"
-			 "  Enter           the tasks of an agent or capability; why a dead letter is one\n"
+			 "  Enter           the tasks of an agent or capability; why a task is where it is\n"
 			 "  e               explain why a task is not running\n"
 			 "  space           refresh now\n"
 			 "  + -             refresh more or less often\n"
@@ -199,7 +202,8 @@ show_help(void)
 			 "\nWith --operate:\n"
 			 "  p               pause or resume the selected capability\n"
 			 "  c               cancel a task\n"
-			 "  r               put a dead letter, or another ended task, back\n");
+			 "  r               put a dead letter, or another ended task, back\n"
+			 "\ne, c and r ask which task; the selected one is proposed.\n");
 	screen.pager_first = 0;
 }
 
@@ -326,6 +330,7 @@ plain_key(struct top *top, wint_t key)
 		case '1':
 		case '2':
 		case '3':
+		case '4':
 			screen.focus = (enum panel) (key - '1');
 			break;
 		case 'j':

@@ -1,5 +1,5 @@
 /*
- * top_model.c - what ains-top shows: three tables of cells, and an hour of
+ * top_model.c - what ains-top shows: four tables of cells, and an hour of
  * numbers for each capability.
  */
 #define _GNU_SOURCE
@@ -37,6 +37,18 @@ static const struct column agent_columns[] = {
 	{0}
 };
 
+static const struct column task_columns[] = {
+	{.title = "TASK", .width = 11, .right = true},
+	{.title = "CAPABILITY", .width = 16, .grows = true},
+	{.title = "STATUS", .width = 10},
+	{.title = "AGENT", .width = 14, .grows = true},
+	{.title = "TRIES", .width = 5, .right = true, .from = 90},
+	{.title = "AGE", .width = 6, .right = true},
+	{.title = "LEASE", .width = 6, .right = true},
+	{.title = "DONE", .width = 4, .right = true},
+	{0}
+};
+
 static const struct column dead_columns[] = {
 	{.title = "DEAD LETTER", .width = 11, .right = true},
 	{.title = "CAPABILITY", .width = 16},
@@ -51,7 +63,7 @@ const struct column *
 panel_columns(enum panel panel)
 {
 	static const struct column *const columns[PANELS] = {
-		capability_columns, agent_columns, dead_columns,
+		capability_columns, agent_columns, task_columns, dead_columns,
 	};
 
 	return columns[panel];
@@ -60,7 +72,7 @@ panel_columns(enum panel panel)
 const char *
 panel_title(enum panel panel)
 {
-	static const char *const titles[PANELS] = {"Capabilities", "Agents", "Dead letters"};
+	static const char *const titles[PANELS] = {"Capabilities", "Agents", "Live tasks", "Dead letters"};
 
 	return titles[panel];
 }

@@ -1,5 +1,5 @@
 /*
- * top_model.h - what ains-top shows: three tables of cells, and an hour of
+ * top_model.h - what ains-top shows: four tables of cells, and an hour of
  * numbers for each capability.
  */
 #ifndef AINS_CLIENT_TOP_MODEL_H
@@ -12,7 +12,7 @@
 
 enum panel
 {
-	CAPABILITIES, AGENTS, DEAD_LETTERS, PANELS,
+	CAPABILITIES, AGENTS, TASKS, DEAD_LETTERS, PANELS,
 };
 
 enum tone

@@ -256,7 +256,7 @@ put_cell(struct buf *out, const struct data *d, const struct column *column, con
 static void
 put_table(struct buf *out, const struct data *d, enum panel panel)
 {
-	static const char *const ids[PANELS] = {"capabilities", "agents", "dead-letters"};
+	static const char *const ids[PANELS] = {"capabilities", "agents", "tasks", "dead-letters"};
 	const struct table *t = &d->tables[panel];
 	const struct column *columns = panel_columns(panel);
 

@@ -392,6 +392,7 @@ open_screen(struct top *top)
 	screen.panels[CAPABILITIES].sort = 2;	/* READY */
 	screen.panels[CAPABILITIES].descending = true;
 	screen.panels[AGENTS].sort = 2; /* STATE: AVAILABLE, ..., DEAD */
+	screen.panels[TASKS].sort = 2;	/* STATUS: ACTIVE, ... */
 	screen.panels[DEAD_LETTERS].sort = 4;	/* AGE */
 	screen_draw(top);
 }

@@ -44,11 +44,11 @@ SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.at
        i.claimed_at, i.lease_expires_at, i.deadline, i.timeout, i.min_trust,
        i.assigned_to, i.cancel_requested_at,
        i.cancel_reason, i.unique_key, i.progress, i.error, i.finished_at,
-       CASE WHEN o.own OR me.admin THEN i.payload END AS payload,
-       CASE WHEN o.own OR me.admin THEN i.metadata END AS metadata,
-       CASE WHEN o.own OR me.admin THEN i.checkpoint END AS checkpoint,
-       CASE WHEN o.own OR me.admin THEN i.result END AS result,
-       CASE WHEN o.own OR me.admin THEN i.usage END AS usage,
+       CASE WHEN me.admin OR o.own THEN i.payload END AS payload,
+       CASE WHEN me.admin OR o.own THEN i.metadata END AS metadata,
+       CASE WHEN me.admin OR o.own THEN i.checkpoint END AS checkpoint,
+       CASE WHEN me.admin OR o.own THEN i.result END AS result,
+       CASE WHEN me.admin OR o.own THEN i.usage END AS usage,
        i.depends_on, i.run_id, i.stage, i.concurrency_key
   FROM ains.task_info i
   LEFT JOIN ains.agent a ON a.agent_id = i.agent_id AND i.status = 'ACTIVE'
@@ -56,9 +56,9 @@ SELECT i.task_id, i.capability, i.status, i.priority, i.effective_priority, i.at
        SELECT pg_has_role(current_user, i.enqueued_by::oid, 'USAGE')
               OR coalesce(pg_has_role(current_user, a.owner::oid, 'USAGE'), false) AS own) o
  CROSS JOIN (
-       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
-              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
- WHERE o.own OR me.admin OR me.monitor;
+       SELECT (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false)) AS admin,
+              (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false)) AS monitor) me
+ WHERE me.monitor OR me.admin OR o.own;
 COMMENT ON VIEW ains.visible_task IS 'the tasks you may see, without a barrier; for the library (see ains.tasks)';
 
 CREATE VIEW ains.tasks WITH (security_barrier) AS
@@ -86,8 +86,8 @@ SELECT a.agent_id, a.agent_type, a.display_name, a.endpoint, a.public_key, a.tag
   FROM ains.agent a
   LEFT JOIN ains_internal.roster() r USING (agent_id)
  CROSS JOIN LATERAL (SELECT greatest(a.last_seen_at, r.last_heartbeat) AS last_heartbeat) s
- WHERE pg_has_role(current_user, a.owner::oid, 'USAGE')
-    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false));
+ WHERE (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false))
+    OR pg_has_role(current_user, a.owner::oid, 'USAGE');
 COMMENT ON VIEW ains.agents IS 'the agents you may see';
 
 CREATE VIEW ains.active_agents WITH (security_barrier) AS
@@ -113,48 +113,48 @@ SELECT s.name, s.owner, s.cron, s.timezone, s.catch_up, s.paused, s.capability, 
        s.missed_runs
            + coalesce(ains_internal.missed_runs(s.cron, s.timezone, s.next_run), 0) AS missed_runs,
        s.last_error,
-       CASE WHEN o.own OR me.admin THEN s.payload END AS payload,
-       CASE WHEN o.own OR me.admin THEN s.metadata END AS metadata
+       CASE WHEN me.admin OR o.own THEN s.payload END AS payload,
+       CASE WHEN me.admin OR o.own THEN s.metadata END AS metadata
   FROM ains.schedule s
  CROSS JOIN LATERAL (SELECT pg_has_role(current_user, s.owner::oid, 'USAGE') AS own) o
  CROSS JOIN (
-       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
-              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
- WHERE o.own OR me.admin OR me.monitor;
+       SELECT (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false)) AS admin,
+              (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false)) AS monitor) me
+ WHERE me.monitor OR me.admin OR o.own;
 COMMENT ON VIEW ains.schedules IS 'the schedules you may see';
 
 CREATE VIEW ains.templates WITH (security_barrier) AS
 SELECT t.*
   FROM ains.template t
- WHERE pg_has_role(current_user, t.owner::oid, 'USAGE')
-    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
+ WHERE (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false))
+    OR pg_has_role(current_user, t.owner::oid, 'USAGE');
 COMMENT ON VIEW ains.templates IS 'the templates you may use';
 
 CREATE VIEW ains.events WITH (security_barrier) AS
 SELECT e.event_id, e.happened_at, e.kind, e.owner, e.task_id, e.capability, e.agent_id, e.detail
   FROM ains.event e
  WHERE e.event_id <= (SELECT p.published FROM ains.event_progress p)
-   AND (pg_has_role(current_user, e.owner::oid, 'USAGE')
-        OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false)));
+   AND ((SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false))
+        OR pg_has_role(current_user, e.owner::oid, 'USAGE'));
 COMMENT ON VIEW ains.events IS 'the events you may see; no event with a lower id comes later';
 
 CREATE VIEW ains.webhooks WITH (security_barrier) AS
 SELECT w.webhook_id, w.url, w.events, w.owner, w.created_at, w.position
   FROM ains.webhook w
- WHERE pg_has_role(current_user, w.owner::oid, 'USAGE')
-    OR (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false));
+ WHERE (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false))
+    OR pg_has_role(current_user, w.owner::oid, 'USAGE');
 COMMENT ON VIEW ains.webhooks IS 'the webhooks you may remove';
 
 CREATE VIEW ains.runs WITH (security_barrier) AS
 SELECT r.run_id, r.name, r.owner, r.status, r.target, r.on_failure, r.decision, r.decided_by,
        r.created_at, r.finished_at, l.live, e.completed, e.failed, e.cancelled, e.expired,
-       CASE WHEN o.own OR me.admin THEN r.criteria END AS criteria,
-       CASE WHEN o.own OR me.admin THEN r.metadata END AS metadata
+       CASE WHEN me.admin OR o.own THEN r.criteria END AS criteria,
+       CASE WHEN me.admin OR o.own THEN r.metadata END AS metadata
   FROM ains.run r
  CROSS JOIN LATERAL (SELECT pg_has_role(current_user, r.owner::oid, 'USAGE') AS own) o
  CROSS JOIN (
-       SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false) AS admin,
-              coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false) AS monitor) me
+       SELECT (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_admin')::oid, 'USAGE'), false)) AS admin,
+              (SELECT coalesce(pg_has_role(current_user, to_regrole('ains_monitor')::oid, 'USAGE'), false)) AS monitor) me
  CROSS JOIN LATERAL (SELECT count(*) AS live FROM ains.task t WHERE t.run_id = r.run_id) l
  CROSS JOIN LATERAL (
        SELECT coalesce(sum(y.completed), 0)::bigint AS completed,
@@ -162,7 +162,7 @@ SELECT r.run_id, r.name, r.owner, r.status, r.target, r.on_failure, r.decision, 
               coalesce(sum(y.cancelled), 0)::bigint AS cancelled,
               coalesce(sum(y.expired), 0)::bigint AS expired
          FROM ains.run_tally y WHERE y.run_id = r.run_id) e
- WHERE o.own OR me.admin OR me.monitor;
+ WHERE me.monitor OR me.admin OR o.own;
 COMMENT ON VIEW ains.runs IS 'the runs you may see; ains.run_progress tells more of one';
 
 COMMENT ON COLUMN ains.runs.live IS 'tasks that have not ended';

@@ -141,23 +141,14 @@ SELECT tasks_due FROM ains.sweep();
 SELECT status, count(*) FROM t.keys GROUP BY 1 ORDER BY 1;
 SELECT count(ains.cancel(task_id)) FROM ains.task;
 SELECT * FROM t.keys;
--- more than a slice of keys, and of tasks of a key
-SELECT key_limit FROM ains.configure_capability('work', key_limit => 1);
-SELECT count(t.put('1', 'k' || n % 1100)) FROM generate_series(1, 2200) n;
-SELECT count(t.put('1', 'long')) FROM generate_series(1, 2500) n;
-SELECT status, count(*) FROM t.keys GROUP BY 1 ORDER BY 1;
+-- what direct DML left behind is made up for by a sweep
 SELECT key_limit FROM ains.configure_capability('work', key_limit => 2);
-SELECT tasks_due FROM ains.sweep();
-SELECT status, count(*) FROM t.keys GROUP BY 1 ORDER BY 1;
-SELECT key_limit FROM ains.configure_capability('work', key_limit => 2400);
+SELECT count(t.put(to_jsonb(n), 'k')) FROM generate_series(1, 5) n;
+DELETE FROM ains.task WHERE status = 'PENDING';
 SELECT tasks_due FROM ains.sweep();
 SELECT status, count(*) FROM t.keys GROUP BY 1 ORDER BY 1;
 SELECT * FROM t.wrong();
--- what direct DML left behind is made up for by a sweep
-DELETE FROM ains.task WHERE concurrency_key = 'long' AND status = 'PENDING';
-SELECT tasks_due FROM ains.sweep();
-SELECT status, count(*) FROM t.keys WHERE key = 'long' GROUP BY 1 ORDER BY 1;
-SELECT concurrency_key, count(*) FROM ains.tasks WHERE concurrency_key = 'k7' GROUP BY 1;
+SELECT concurrency_key, count(*) FROM ains.tasks WHERE concurrency_key = 'k' GROUP BY 1;
 -- what a completion unblocks is judged with those in line, by rank: here it comes after, there before them
 SELECT key_limit FROM ains.configure_capability('work', key_limit => 1);
 TRUNCATE ains.task, ains.concurrency_key;

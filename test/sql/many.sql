@@ -56,3 +56,20 @@ END
 $$;
 COMMIT;
 SELECT active_tasks = (SELECT count(*) FROM ains.task WHERE agent_id = 'a' AND status = 'ACTIVE') AS agreed FROM ains.heartbeat('a');
+
+-- more than a slice of keys, and of tasks of a key
+CREATE VIEW t.line AS
+SELECT concurrency_key = 'long' AS long, status, count(*) FROM ains.task WHERE capability = 'line' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT key_limit FROM ains.configure_capability('line', key_limit => 1);
+SELECT count(ains.enqueue('line', concurrency_key => 'k' || n % 1100)) FROM generate_series(1, 2200) n;
+SELECT count(ains.enqueue('line', concurrency_key => 'long')) FROM generate_series(1, 2500) n;
+SELECT * FROM t.line;
+SELECT key_limit FROM ains.configure_capability('line', key_limit => 2);
+SELECT tasks_due FROM ains.sweep();
+SELECT * FROM t.line;
+SELECT key_limit FROM ains.configure_capability('line', key_limit => 2400);
+SELECT tasks_due FROM ains.sweep();
+SELECT * FROM t.line;
+DELETE FROM ains.task WHERE concurrency_key = 'long' AND status = 'PENDING';
+SELECT tasks_due FROM ains.sweep();
+SELECT * FROM t.line;

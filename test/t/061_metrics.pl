@@ -107,9 +107,13 @@ $lock->query('BEGIN; LOCK TABLE ains.agent IN ACCESS EXCLUSIVE MODE');
 $s->query("SELECT ains_internal.advance_clock('1 hour')");
 eventually($s, "SELECT state, wait_event_type, query ~ '^ains: [a-z ]+\$' FROM pg_stat_activity WHERE backend_type = 'ains sweeper'",
 	'active|Lock|t', 'a step that waits for a lock is seen');
+# a later step has to wait, too, so that it can be seen how far it has come
+my $later = AinsTest::Session->new($node);
+$later->query('BEGIN; LOCK TABLE ains.run_tally IN ACCESS EXCLUSIVE MODE');
 $lock->query('COMMIT');
 eventually($s, "SELECT query ~ '; so far .* [12][0-9]{3} tasks due' FROM pg_stat_activity WHERE backend_type = 'ains sweeper'",
 	't', 'and how far a long sweep has come');
+$later->query('COMMIT');
 eventually($s, "SELECT count(*) FROM ains.task WHERE status = 'SCHEDULED'", '0', 'until it is through');
 
 # a day of history that somebody reads

@@ -58,7 +58,8 @@ is(scalar(lines()), 0, 'nothing is said while all is well');
 
 advance('61 s');
 eventually($s, "SELECT status FROM ains.task WHERE task_id = $x", 'PENDING', 'an agent dies with a task');
-my ($died) = events('agent_died');
+my $died;
+poll(sub { ($died) = events('agent_died') }) or die 'it is not told';
 cmp_ok(delete $died->{silent_seconds}, '>=', 60, 'how long it was silent');
 is_deeply($died, { code => 'NS101', event => 'agent_died', agent_id => "it's \"a\"", reason => 'silent', leases => 1, suppressed => 0 }, 'an agent died');
 told('lease_taken_back', { code => 'NS102', task_id => $x + 0, capability => 'x', agent_id => "it's \"a\"", attempt => 1,
@@ -73,7 +74,8 @@ for my $attempt (1, 2)
 }
 told('lease_taken_back', { code => 'NS102', task_id => $y + 0, capability => 'y', agent_id => 'b', attempt => 2,
 	reason => 'timed_out', next_status => 'FAILED' }, 'a lease ended by a timeout');
-my @dead = events('dead_letter');
+my @dead;
+poll(sub { (@dead = events('dead_letter')) == 2 });
 is_deeply([ map { [ @$_{qw(code task_id capability attempt reason)} ] } @dead ],
 	[ [ 'NS103', $y + 0, 'y', 2, 'timed_out' ], [ 'NS103', $after + 0, 'y', 0, 'dependency_failed' ] ],
 	'a dead letter, and one that depended on it');

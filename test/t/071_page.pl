@@ -31,7 +31,7 @@ if (my $picture = $ENV{AINS_SCREENSHOT})
 }
 
 $s->query(q{SELECT ains.register_agent('worker-1', capabilities => '{mail.send,image.scale}', heartbeat_timeout => '1 year')});
-$s->query(q{SELECT ains.register_agent('worker-2', capabilities => '{mail.send}', heartbeat_timeout => '1 min')});
+$s->query(q{SELECT ains.register_agent('worker-2', capabilities => '{mail.send}', heartbeat_timeout => '30 min')});
 $s->query(q{SELECT ains.register_agent('<script>document.title = "bad"</script>', capabilities => '{x}', heartbeat_timeout => '1 year')});
 $s->query(q{SELECT ains.heartbeat('worker-1', activity => '"><img src=x onerror=alert(1)>')});
 $s->query(q{SELECT ains.enqueue('<b>&amp;</b>')});
@@ -89,6 +89,7 @@ IPC::Run::run [ $bin, '--html', $file, '--once', $dsn ];
 is($?, 0, '--html --once writes a file');
 my $html = slurp_file($file);
 like($html, qr/<!DOCTYPE html>.*worker-1.*<\/html>\n$/s, 'a whole page');
+like($html, qr/<h2>Live tasks<\/h2>.*<table id="tasks">.*<td class="[^"]*">PENDING<.*<h2>Dead letters/s, 'with live tasks');
 unlike($html, qr/<script|<img|http:|https:/, 'with no script, and nothing from elsewhere');
 ok(!-e "$file.tmp", 'and nothing besides');
 IPC::Run::run [ $bin, '--html', "$dir/nowhere/page.html", '--once', $dsn ], '2>', \my $error;
@@ -166,7 +167,7 @@ is(script(q{document.querySelectorAll('.plots figure').length}), 3, 'three plots
 $s->query(q{SELECT ains.enqueue('new.thing')});
 becomes(q{find('capabilities', 'new.thing')?.cells[2].textContent}, '1', 'a task that is enqueued appears');
 is(script(q{find('agents', 'worker-2').className}), '', 'an agent that lives has no colour');
-$s->query(q{SELECT ains_internal.advance_clock('2 min')});
+$s->query(q{SELECT ains_internal.advance_clock('31 min')});
 $s->query('SELECT ains.sweep()');
 becomes(q{find('agents', 'worker-2').className}, 'bad', 'an agent that was killed stands out');
 is(script(q{getComputedStyle(find('agents', 'worker-2').cells[2]).color}), 'rgb(196, 33, 27)', 'in red');
