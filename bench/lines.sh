@@ -59,8 +59,12 @@ line_batch()
 
 line_heartbeat()
 {
-	local before after beats
+	local before after beats s
 
+	# nothing of the lines before for autovacuum, whose WAL would be in it
+	for s in ains floor skip; do
+		fill "$s" 0
+	done
 	interleave heartbeat "ains=measure ains beat $CLIENTS $SECS" \
 		"noop=measure noop beat $CLIENTS $SECS"
 	row 'heartbeat' "$(median heartbeat.ains)" /s 'a C function that only returns such a row' "$(median heartbeat.noop)" '>= 0.90'
