@@ -104,9 +104,13 @@ line_pinned()
 	fi
 	interleave pinned "ains-free=cycle_under free ains cycle $free" \
 		"ains-pinned=cycle_under pinned ains cycle $secs" \
+		"floor-free=cycle_under free floor cycle $free" \
+		"floor-pinned=cycle_under pinned floor cycle $secs" \
 		"skip-free=cycle_under free skip cycle $free" \
 		"skip-pinned=cycle_under pinned skip cycle $secs"
 	row "enqueue + claim + complete, horizon pinned for $secs s" "$(median pinned.ains-pinned)" /s 'not pinned' "$(median pinned.ains-free)" '>= 0.85'
+	# what dead rows and index entries cost whoever writes as much
+	row "the floor, horizon pinned for $secs s" "$(median pinned.floor-pinned)" /s 'not pinned' "$(median pinned.floor-free)" ''
 	row "SKIP LOCKED does, horizon pinned for $secs s" "$(median pinned.skip-pinned)" /s 'not pinned' "$(median pinned.skip-free)" ''
 	row "enqueue + claim + complete, both pinned for $secs s" "$(median pinned.ains-pinned)" /s 'SKIP LOCKED' "$(median pinned.skip-pinned)" ''
 	[[ -z $QUICK ]] || return 0
